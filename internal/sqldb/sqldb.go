@@ -1,0 +1,209 @@
+// Package sqldb opens the database that a book lives in and runs whole
+// transactions on it, the same way on SQLite, PostgreSQL and CockroachDB.
+//
+// The three differ in little, and that little is here: how a transaction is
+// retried, how many rows travel in one statement, and how ids, instants and
+// dates are stored (SQLite has no types for them). All other packages write one
+// SQL, with $1 placeholders.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"tweetledger/ledger"
+)
+
+// Engine names a kind of database.
+type Engine string
+
+// The engines.
+const (
+	SQLite      Engine = "sqlite"
+	PostgreSQL  Engine = "postgres"
+	CockroachDB Engine = "cockroach"
+)
+
+// DefaultURL is the embedded book that is used where no other is named.
+const DefaultURL = "sqlite:tweetledger.db"
+
+// Bounds on connections. The server's own limit (PostgreSQL: 100) is shared by
+// all processes of the service, so one process takes a small part of it.
+const (
+	maxServerConns  = 16
+	maxSQLiteReads  = 8
+	connMaxIdleTime = 5 * time.Minute
+	// pingTimeout bounds the first contact with a server.
+	pingTimeout = 10 * time.Second
+)
+
+// DB is an open database. It is safe for concurrent use.
+type DB struct {
+	engine Engine
+	url    string
+	write  *sql.DB // SQLite: one connection, the single writer
+	read   *sql.DB // SQLite: a pool of readers; otherwise the same as write
+	pause  func(ctx context.Context, attempt int) error
+
+	mu         sync.Mutex
+	stmts      map[string]*sql.Stmt // SQLite: by query, prepared on the writer; nil until it is
+	unprepared []string             // SQLite: queries that wait to be prepared
+}
+
+// ParseURL tells which engine a database URL names: sqlite:FILE,
+// postgres://… or cockroach://…. The error says what is accepted.
+func ParseURL(rawURL string) (Engine, error) {
+	scheme, rest, ok := strings.Cut(rawURL, ":")
+	switch {
+	case ok && scheme == "sqlite" && rest != "":
+		return SQLite, nil
+	case ok && (scheme == "postgres" || scheme == "postgresql"):
+		return PostgreSQL, nil
+	case ok && (scheme == "cockroach" || scheme == "cockroachdb"):
+		return CockroachDB, nil
+	}
+	return "", ledger.Errorf(ledger.CodeInvalid,
+		"%q names no database; write sqlite:FILE, postgres://USER@HOST/DATABASE or cockroach://USER@HOST/DATABASE",
+		redact(rawURL)).InField("--db")
+}
+
+// Open opens the database that rawURL names and makes sure that it answers. It
+// neither creates nor checks tables: see MigrateUp and CheckSchema. An SQLite
+// file that does not exist is created.
+func Open(ctx context.Context, rawURL string) (*DB, error) {
+	engine, err := ParseURL(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{engine: engine, url: rawURL, pause: pauseWithJitter, stmts: map[string]*sql.Stmt{}}
+	if engine == SQLite {
+		err = db.openSQLite(strings.TrimPrefix(rawURL, "sqlite:"))
+	} else {
+		err = db.openServer(rawURL)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	for _, pool := range []*sql.DB{db.write, db.read} {
+		if err := pool.PingContext(ctx); err != nil {
+			_ = db.Close()
+			return nil, &ledger.Error{Code: ledger.CodeUnavailable, Field: "--db", Err: err,
+				Message: fmt.Sprintf("cannot open %s: %v; check the address and that the server runs", redact(rawURL), err)}
+		}
+	}
+	return db, nil
+}
+
+func (db *DB) openSQLite(file string) error {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return fmt.Errorf("open sqlite file %s: %w", file, err)
+	}
+	if dir := filepath.Dir(path); !isDir(dir) {
+		return ledger.Errorf(ledger.CodeInvalid, "the folder %s does not exist; create it, or name another file", dir).InField("--db")
+	}
+	// Pragmas stand in the DSN so that every connection has them, also one that
+	// database/sql opens later.
+	pragmas := url.Values{"_pragma": {
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		"cache_size(-65536)", "temp_store(MEMORY)",
+	}}
+	writer := url.Values{"_txlock": {"immediate"}, "_pragma": pragmas["_pragma"]}
+	reader := url.Values{"_pragma": append(pragmas["_pragma"], "query_only(1)")}
+	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: path}).String()
+	if db.write, err = sql.Open("sqlite", dsn+"?"+writer.Encode()); err != nil {
+		return fmt.Errorf("open sqlite file %s: %w", path, err)
+	}
+	db.write.SetMaxOpenConns(1)
+	db.write.SetMaxIdleConns(1)
+	if db.read, err = sql.Open("sqlite", dsn+"?"+reader.Encode()); err != nil {
+		return fmt.Errorf("open sqlite file %s: %w", path, err)
+	}
+	db.read.SetMaxOpenConns(min(maxSQLiteReads, 2*runtime.NumCPU()))
+	db.read.SetMaxIdleConns(min(maxSQLiteReads, 2*runtime.NumCPU()))
+	return nil
+}
+
+func (db *DB) openServer(rawURL string) error {
+	_, rest, _ := strings.Cut(rawURL, ":")
+	config, err := pgx.ParseConfig("postgres:" + rest)
+	if err != nil {
+		return ledger.Errorf(ledger.CodeInvalid, "%s is not a database URL: %v", redact(rawURL), err).InField("--db")
+	}
+	if _, ok := config.RuntimeParams["application_name"]; !ok {
+		config.RuntimeParams["application_name"] = "tweetledger"
+	}
+	db.write = stdlib.OpenDB(*config)
+	db.write.SetMaxOpenConns(maxServerConns)
+	db.write.SetMaxIdleConns(maxServerConns)
+	db.write.SetConnMaxIdleTime(connMaxIdleTime)
+	db.read = db.write
+	return nil
+}
+
+// Engine returns which engine the database is.
+func (db *DB) Engine() Engine { return db.engine }
+
+// String returns the database's URL without its password.
+func (db *DB) String() string { return redact(db.url) }
+
+// Close closes all connections.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	for _, stmt := range db.stmts {
+		if stmt != nil {
+			_ = stmt.Close()
+		}
+	}
+	clear(db.stmts)
+	db.mu.Unlock()
+	err := db.write.Close()
+	if db.read != db.write {
+		if readErr := db.read.Close(); err == nil {
+			err = readErr
+		}
+	}
+	return err
+}
+
+// redact removes the password from a database URL.
+func redact(rawURL string) string {
+	if u, err := url.Parse(rawURL); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return rawURL
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// pauseWithJitter waits before a retry: 1 ms doubling to 256 ms, and a random
+// part on top so that colliding writers spread out.
+func pauseWithJitter(ctx context.Context, attempt int) error {
+	base := time.Millisecond << min(attempt, 8)
+	timer := time.NewTimer(base/2 + rand.N(base)) // not for secrets
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,255 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Request is something the engine is asked to do to the book, under an
+// idempotency key: PostRequest, HoldRequest, PostHoldRequest, VoidHoldRequest or
+// ReverseRequest.
+type Request interface {
+	// IdempotencyKey is chosen by the caller and lives for ever: the same key and
+	// request give the first answer again, another request is CodeConflict.
+	IdempotencyKey() string
+	// Validate checks what can be checked without the book. The error is an
+	// Error with CodeInvalid that names the field.
+	Validate() error
+	// Hash identifies the request's content.
+	Hash() [sha256.Size]byte
+}
+
+// PostRequest asks for a transaction. All of its postings are made, or none.
+type PostRequest struct {
+	Key           string
+	Journal       string
+	Label         string
+	EffectiveDate Date // zero: today in Paris
+	Source        Source
+	Metadata      map[string]string
+	Postings      []Posting // 1 to MaxPostings
+}
+
+// HoldRequest asks to set Amount aside for a later posting from Credit's to
+// Debit's account.
+type HoldRequest struct {
+	Key       string
+	Debit     uuid.UUID
+	Credit    uuid.UUID
+	Amount    Amount
+	Currency  Currency
+	ExpiresAt time.Time // UTC; zero: never by itself
+	Source    Source
+}
+
+// PostHoldRequest asks to post a hold, in full or in part.
+type PostHoldRequest struct {
+	Key    string
+	HoldID uuid.UUID
+	// Amount to post, at most what remains; 0 posts all that remains. After a
+	// part, the rest stays held unless ReleaseRest is set.
+	Amount        Amount
+	ReleaseRest   bool
+	Journal       string
+	Label         string
+	EffectiveDate Date // zero: today in Paris
+	Metadata      map[string]string
+}
+
+// VoidHoldRequest asks to release what remains of a hold.
+type VoidHoldRequest struct {
+	Key    string
+	HoldID uuid.UUID
+	// Expired asks for the state HoldExpired, which is refused with CodeInvalid
+	// before the hold's time has come.
+	Expired bool
+}
+
+// ReverseRequest asks for a transaction that undoes another: the same postings
+// with debit and credit exchanged. A transaction is reversed once.
+type ReverseRequest struct {
+	Key           string
+	TransactionID uuid.UUID
+	Label         string
+	EffectiveDate Date // zero: today in Paris
+	Metadata      map[string]string
+}
+
+// IdempotencyKey implements Request.
+func (r PostRequest) IdempotencyKey() string { return r.Key }
+
+// IdempotencyKey implements Request.
+func (r HoldRequest) IdempotencyKey() string { return r.Key }
+
+// IdempotencyKey implements Request.
+func (r PostHoldRequest) IdempotencyKey() string { return r.Key }
+
+// IdempotencyKey implements Request.
+func (r VoidHoldRequest) IdempotencyKey() string { return r.Key }
+
+// IdempotencyKey implements Request.
+func (r ReverseRequest) IdempotencyKey() string { return r.Key }
+
+// Validate implements Request.
+func (r PostRequest) Validate() error {
+	if err := firstError(validateKey(r.Key), validateJournal(r.Journal), validateLabel(r.Label),
+		r.Source.validate(), validateMetadata(r.Metadata)); err != nil {
+		return err
+	}
+	if len(r.Postings) < 1 || len(r.Postings) > MaxPostings {
+		return Errorf(CodeInvalid, "a transaction has 1 to %d postings, not %d", MaxPostings, len(r.Postings)).InField("postings")
+	}
+	for i, p := range r.Postings {
+		if err := p.validate(); err != nil {
+			return within(err, fmt.Sprintf("postings[%d]", i))
+		}
+	}
+	return nil
+}
+
+// Validate implements Request.
+func (r HoldRequest) Validate() error {
+	return firstError(validateKey(r.Key), r.Source.validate(),
+		Posting{Debit: r.Debit, Credit: r.Credit, Amount: r.Amount, Currency: r.Currency}.validate())
+}
+
+// Validate implements Request.
+func (r PostHoldRequest) Validate() error {
+	if r.HoldID == uuid.Nil {
+		return Errorf(CodeInvalid, "name the hold to post").InField("hold_id")
+	}
+	if r.Amount < 0 {
+		return Errorf(CodeInvalid, "the amount must be above zero, or 0 for all, not %d", int64(r.Amount)).InField("amount")
+	}
+	return firstError(validateKey(r.Key), validateJournal(r.Journal), validateLabel(r.Label), validateMetadata(r.Metadata))
+}
+
+// Validate implements Request.
+func (r VoidHoldRequest) Validate() error {
+	if r.HoldID == uuid.Nil {
+		return Errorf(CodeInvalid, "name the hold to release").InField("hold_id")
+	}
+	return validateKey(r.Key)
+}
+
+// Validate implements Request.
+func (r ReverseRequest) Validate() error {
+	if r.TransactionID == uuid.Nil {
+		return Errorf(CodeInvalid, "name the transaction to reverse").InField("transaction_id")
+	}
+	return firstError(validateKey(r.Key), validateLabel(r.Label), validateMetadata(r.Metadata))
+}
+
+// Hash implements Request.
+func (r PostRequest) Hash() [sha256.Size]byte {
+	h := newHasher("post")
+	h.text(r.Journal, r.Label, r.EffectiveDate.String(), r.Source.Channel, r.Source.ID, r.Source.Date.String())
+	h.metadata(r.Metadata)
+	h.number(int64(len(r.Postings)))
+	for _, p := range r.Postings {
+		h.posting(p.Debit, p.Credit, p.Amount, p.Currency)
+	}
+	return h.sum()
+}
+
+// Hash implements Request.
+func (r HoldRequest) Hash() [sha256.Size]byte {
+	h := newHasher("hold")
+	h.posting(r.Debit, r.Credit, r.Amount, r.Currency)
+	h.number(microseconds(r.ExpiresAt))
+	h.text(r.Source.Channel, r.Source.ID, r.Source.Date.String())
+	return h.sum()
+}
+
+// Hash implements Request.
+func (r PostHoldRequest) Hash() [sha256.Size]byte {
+	h := newHasher("post_hold")
+	h.text(r.HoldID.String(), fmt.Sprint(r.ReleaseRest), r.Journal, r.Label, r.EffectiveDate.String())
+	h.number(int64(r.Amount))
+	h.metadata(r.Metadata)
+	return h.sum()
+}
+
+// Hash implements Request.
+func (r VoidHoldRequest) Hash() [sha256.Size]byte {
+	h := newHasher("void_hold")
+	h.text(r.HoldID.String(), fmt.Sprint(r.Expired))
+	return h.sum()
+}
+
+// Hash implements Request.
+func (r ReverseRequest) Hash() [sha256.Size]byte {
+	h := newHasher("reverse")
+	h.text(r.TransactionID.String(), r.Label, r.EffectiveDate.String())
+	h.metadata(r.Metadata)
+	return h.sum()
+}
+
+// hasher feeds length-prefixed fields to SHA-256, so that no two requests can be
+// spelled alike.
+type hasher struct{ buf []byte }
+
+func newHasher(kind string) *hasher {
+	h := &hasher{buf: make([]byte, 0, 512)}
+	h.text(kind)
+	return h
+}
+
+func (h *hasher) number(n int64) { h.buf = binary.BigEndian.AppendUint64(h.buf, uint64(n)) }
+
+func (h *hasher) text(fields ...string) {
+	for _, s := range fields {
+		h.number(int64(len(s)))
+		h.buf = append(h.buf, s...)
+	}
+}
+
+func (h *hasher) posting(debit, credit uuid.UUID, amount Amount, currency Currency) {
+	h.buf = append(append(h.buf, debit[:]...), credit[:]...)
+	h.number(int64(amount))
+	h.text(string(currency))
+}
+
+func (h *hasher) metadata(m map[string]string) {
+	h.number(int64(len(m)))
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		h.text(key, m[key])
+	}
+}
+
+func (h *hasher) sum() [sha256.Size]byte { return sha256.Sum256(h.buf) }
+
+func microseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within puts the field of err under place: "amount" becomes "postings[2].amount".
+func within(err error, place string) error {
+	if e, ok := err.(*Error); ok {
+		inner := *e
+		inner.Field = place
+		if e.Field != "" {
+			inner.Field += "." + e.Field
+		}
+		return &inner
+	}
+	return err
+}
