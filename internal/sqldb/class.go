@@ -26,6 +26,7 @@ const (
 	ClassCheck                // a CHECK, NOT NULL or trigger of the schema refused the row
 	ClassAmbiguous            // the commit may or may not have happened
 	ClassConnectionLost       // the connection broke before the commit began
+	ClassOutOfRange           // a number left the range of its column
 	ClassFull                 // no room on the database's disk
 	ClassOther                // anything else the database said
 )
@@ -71,8 +72,10 @@ func classOfSQLState(code string) Class {
 		return ClassForeignKey
 	case code == "53100":
 		return ClassFull
-	case strings.HasPrefix(code, "23"), code == "P0001", code == "22003":
+	case strings.HasPrefix(code, "23"), code == "P0001":
 		return ClassCheck
+	case code == "22003":
+		return ClassOutOfRange
 	case strings.HasPrefix(code, "08"), code == "57P01", code == "57P02", code == "57P03", code == "58C01":
 		return ClassConnectionLost
 	}
@@ -85,6 +88,8 @@ func classOfSQLite(code int) Class {
 		return ClassUnique
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return ClassForeignKey
+	case sqlite3.SQLITE_CONSTRAINT_DATATYPE: // a sum that overflowed became a float
+		return ClassOutOfRange
 	}
 	switch code & 0xff { // the primary code
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:

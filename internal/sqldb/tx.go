@@ -319,21 +319,26 @@ func (tx *Tx) Insert(ctx context.Context, table string, columns []Column, n int,
 		names[i], marks[i] = c.Name, fmt.Sprintf("$%d", i+1)
 	}
 	into := "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") "
-	return tx.ForRows(ctx, into+"SELECT * FROM ROWS", into+"VALUES ("+strings.Join(marks, ", ")+")", columns, n, row)
+	_, err := tx.ForRows(ctx, into+"SELECT * FROM ROWS", into+"VALUES ("+strings.Join(marks, ", ")+")", columns, n, row)
+	return err
 }
 
-// ForRows runs one statement for n rows. On PostgreSQL and CockroachDB that is
-// set, in which the word ROWS stands for a row source with the given columns (to
-// be named: "FROM ROWS AS d(id, amount)"); on SQLite, which runs inside the
-// process and has no arrays, it is single once a row, with the columns as $1, $2 ….
-func (tx *Tx) ForRows(ctx context.Context, set, single string, columns []Column, n int, row func(i int) []any) error {
+// ForRows runs one statement for n rows and returns how many rows of the
+// database it changed. On PostgreSQL and CockroachDB that is set, in which the
+// word ROWS stands for a row source with the given columns (to be named: "FROM
+// ROWS AS d(id, amount)"); on SQLite, which runs inside the process and has no
+// arrays, it is single once a row, with the columns as $1, $2 ….
+func (tx *Tx) ForRows(ctx context.Context, set, single string, columns []Column, n int, row func(i int) []any) (int64, error) {
+	changed := int64(0)
 	if tx.db.engine == SQLite {
 		for i := range n {
-			if _, err := tx.Exec(ctx, single, row(i)...); err != nil {
-				return err
+			count, err := tx.Exec(ctx, single, row(i)...)
+			if err != nil {
+				return changed, err
 			}
+			changed += count
 		}
-		return nil
+		return changed, nil
 	}
 	marks := make([]string, len(columns))
 	for i, c := range columns {
@@ -351,9 +356,24 @@ func (tx *Tx) ForRows(ctx context.Context, set, single string, columns []Column,
 				arrays[c] = append(arrays[c].([]any), tx.value(v))
 			}
 		}
-		if _, err := tx.tx.ExecContext(ctx, query, arrays...); err != nil {
-			return err
+		result, err := tx.tx.ExecContext(ctx, query, arrays...)
+		if err != nil {
+			return changed, err
 		}
+		count, err := result.RowsAffected()
+		if err != nil {
+			return changed, err
+		}
+		changed += count
 	}
-	return nil
+	return changed, nil
+}
+
+// Int8 returns the name of the 64-bit integer type, for a CAST: sums are wider
+// on servers.
+func (tx *Tx) Int8() string {
+	if tx.db.engine == SQLite {
+		return "INTEGER"
+	}
+	return "int8"
 }
