@@ -70,9 +70,9 @@ func (s idSet) sorted() []uuid.UUID {
 
 func (b *batch) loadKnown(ctx context.Context) error {
 	return each(ctx, b.tx, fmt.Sprintf(`
-		SELECT id, request_hash, NULL AS hold_id FROM transactions WHERE %[1]s
-		UNION ALL SELECT id, request_hash, NULL FROM holds WHERE %[1]s
-		UNION ALL SELECT id, request_hash, hold_id FROM hold_releases WHERE %[1]s`, b.tx.AnyUUID("id", 1)),
+		SELECT id, request_hash, hold_id FROM hold_releases WHERE %[1]s
+		UNION ALL SELECT id, request_hash, NULL FROM transactions WHERE %[1]s
+		UNION ALL SELECT id, request_hash, NULL FROM holds WHERE %[1]s`, b.tx.AnyUUID("id", 1)),
 		[]any{b.ids}, func(rows *sqldb.Rows) error {
 			var id, hold uuid.UUID
 			var hash []byte
