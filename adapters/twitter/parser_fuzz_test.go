@@ -1,0 +1,179 @@
+package twitter_test
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"tweetledger/internal/payments"
+	"tweetledger/ledger"
+)
+
+// checkParsed holds what is true of every answer of a parser.
+func checkParsed(m payments.Message, got payments.Parsed) error {
+	set := 0
+	for _, is := range []bool{got.Command != nil, got.Refusal != nil, got.Ignored != ""} {
+		if is {
+			set++
+		}
+	}
+	if set != 1 {
+		return fmt.Errorf("%d of command, refusal and ignored are set", set)
+	}
+	if got.Language != "fr" && got.Language != "en" {
+		return fmt.Errorf("language %q", got.Language)
+	}
+	if r := got.Refusal; r != nil {
+		runes := utf8.RuneCountInString(m.Text)
+		if r.Code == "" || r.Start < 0 || r.End > runes || r.Start > r.End || (r.Start == r.End && r.Start != 0) {
+			return fmt.Errorf("refusal %+v in a text of %d code points", *r, runes)
+		}
+	}
+	if c := got.Command; c != nil {
+		switch {
+		case c.Amount <= 0:
+			return fmt.Errorf("amount %d", c.Amount)
+		case c.Currency != ledger.EUR || c.Name != payments.CommandPay || c.Hashtag == "":
+			return fmt.Errorf("command %+v", *c)
+		case c.PayeeID == bankID || c.PayeeID == m.AuthorID || c.PayeeID == "":
+			return fmt.Errorf("payee %q", c.PayeeID)
+		case !strings.ContainsAny(m.Text, "€") && !strings.Contains(strings.ToLower(m.Text), "eur") && utf8.ValidString(m.Text) && isASCII(m.Text):
+			return fmt.Errorf("an amount without a currency in %q", m.Text)
+		}
+	}
+	return nil
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		"@SmoneyFR #envoyer 20€ @ami", "@SmoneyFR #envoyer 12,99€ @yoann_test", "@SmoneyFR #send €1.250,00 @ami",
+		"@SmoneyFR #envoyer 1\u00a0250,00\u202f€ @ami", "@SmoneyFR #don 12€50 @ACF_France 123456", "@SmoneyFR #envoyer 1.000€ @ami",
+		"＠SmoneyFR ＃envoyer ２０€ ＠ami", "@SmoneyFR #envoyer 20²€ ½ ① @ami", "RT @ami: @SmoneyFR #envoyer 20€", "“@SmoneyFR #envoyer 20€” @ami",
+		"@SmoneyFR #envoyer -5€ @ami", "@SmoneyFR #envoyer €-5 10-20€ 3 x 2€ @ami", "@SmoneyFR #envoyer ...20€ @ghost", "\xff\xfe@SmoneyFR #envoyer 20€ @ami\x80",
+		"@SmoneyFR #envoyer 20€ e\u0301\u0327\u0338 @ami \u202e 05€", "@SmoneyFR #envoyer EUR20USD @marie_test", "@SmoneyFR#envoyer@ami20€", "€", "-", "12€50€", "1'000€",
+	} {
+		f.Add(seed, 0)
+	}
+	p := newParser(f)
+	kinds := []payments.MessageKind{payments.Original, payments.Answer, payments.Quote, payments.Repost}
+	f.Fuzz(func(t *testing.T, text string, kind int) {
+		m := written(text)
+		m.Kind = kinds[uint(kind)%uint(len(kinds))]
+		got := p.Parse(m)
+		if err := checkParsed(m, got); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if again := p.Parse(m); !reflect.DeepEqual(got, again) {
+			t.Fatalf("%q: %+v, then %+v", text, got, again)
+		}
+	})
+}
+
+// spelling draws one of the accepted ways to write an amount.
+func spelling(t *rapid.T, amount ledger.Amount) string {
+	whole, cents := int64(amount)/100, int64(amount)%100
+	space := rapid.SampledFrom([]string{"", " ", "\u00a0", "\u202f"}).Draw(t, "space")
+	mark := rapid.SampledFrom([]string{",", "."}).Draw(t, "mark")
+	number := fmt.Sprint(whole)
+	if whole >= 1000 && rapid.Bool().Draw(t, "grouped") {
+		number = group(number, rapid.SampledFrom([]string{" ", "\u00a0", "\u202f"}).Draw(t, "group"))
+	}
+	switch {
+	case cents == 0 && rapid.Bool().Draw(t, "whole"):
+	case cents%10 == 0 && rapid.Bool().Draw(t, "one decimal"):
+		number += mark + fmt.Sprint(cents/10)
+	case number == fmt.Sprint(whole) && rapid.Bool().Draw(t, "sign as mark"):
+		return number + rapid.SampledFrom([]string{"€", "EUR", "euros"}).Draw(t, "mark sign") + fmt.Sprintf("%02d", cents)
+	default:
+		number += mark + fmt.Sprintf("%02d", cents)
+	}
+	if rapid.Bool().Draw(t, "full width") {
+		number = strings.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return r - '0' + '０'
+			}
+			return r
+		}, number)
+	}
+	if rapid.Bool().Draw(t, "sign first") {
+		return rapid.SampledFrom([]string{"€", "EUR", "eur"}).Draw(t, "sign") + space + number
+	}
+	return number + space + rapid.SampledFrom([]string{"€", "EUR", "eur", "Eur", "euro", "euros", "EUROS"}).Draw(t, "sign")
+}
+
+func group(digits, mark string) string {
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + mark + digits[i:]
+	}
+	return digits
+}
+
+func TestEverySpellingParsesBack(t *testing.T) {
+	p := newParser(t)
+	chatter := []string{"", "merci !", "pour le resto d'hier", "les 3 bières", "Ça marche ?", "🍺", "à bientôt", "#resto", "(fête)", "le 14/10"}
+	rapid.Check(t, func(t *rapid.T) {
+		amount := ledger.Amount(rapid.Int64Range(1, 99_999_999_999).Draw(t, "cents"))
+		tag := rapid.SampledFrom([]string{"envoyer", "send", "don", "donner", "give"}).Draw(t, "hashtag")
+		payee := rapid.SampledFrom([]string{"@ami", "@AMI", "@Yoann_Test", "@acf_france"}).Draw(t, "payee")
+		parts := rapid.Permutation([]string{
+			rapid.SampledFrom([]string{"@SmoneyFR", "@smoneyfr"}).Draw(t, "bank"),
+			"#" + rapid.SampledFrom([]string{tag, strings.ToUpper(tag)}).Draw(t, "case"),
+			spelling(t, amount), payee,
+		}).Draw(t, "order")
+		text := rapid.SampledFrom(chatter).Draw(t, "before")
+		for _, part := range parts {
+			text += "\n" + part
+		}
+		text += "\n" + rapid.SampledFrom(chatter).Draw(t, "after")
+		if rapid.Bool().Draw(t, "one line") {
+			text = strings.ReplaceAll(text, "\n", " ; ")
+		}
+
+		got := p.Parse(written(text))
+		if got.Command == nil {
+			t.Fatalf("%q: %s", text, outcome(got))
+		}
+		language := map[string]string{"send": "en", "give": "en"}[tag]
+		if language == "" {
+			language = "fr"
+		}
+		want := payments.Command{
+			Name: payments.CommandPay, Hashtag: tag, Amount: amount, Currency: ledger.EUR,
+			PayeeID: users()[strings.ToLower(payee[1:])], PayeeHandle: payee[1:], Language: language,
+		}
+		if *got.Command != want {
+			t.Fatalf("%q:\n got %+v\nwant %+v", text, *got.Command, want)
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	p := newParser(b)
+	for name, text := range map[string]string{
+		"command":       "@SmoneyFR #envoyer 20€ @ami",
+		"no-break":      "Ça marche ? @smoneyfr #Envoyer 1\u00a0250,00\u202f€ @yoann_test pour le resto d'hier",
+		"chatter":       "Je viens d'ouvrir mon compte @SmoneyFR, qui a déjà essayé ?",
+		"not mentioned": strings.Repeat("il fait beau à Paris ", 13),
+	} {
+		m := written(text)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Parse(m)
+			}
+		})
+	}
+}
