@@ -1,0 +1,420 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+)
+
+// Handled says what became of a message.
+type Handled struct {
+	MessageID uuid.UUID // in the inbox
+	Outcome   Outcome
+	Reason    string // of a refusal, rejection or ignoring
+	Order     *Order // where there is one
+	// Again is set where the message had been handled before, and nothing changed.
+	Again bool
+}
+
+// Handle does what a message of the inbox asks for, in one transaction: order,
+// hold, notice and reply are there together or not at all. Handling it again
+// changes nothing.
+func (s *Service) Handle(ctx context.Context, messageID uuid.UUID) (Handled, error) {
+	var handled Handled
+	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		h := handling{Service: s, tx: tx, now: s.engine.Now()}
+		var err error
+		handled, err = h.message(ctx, messageID)
+		return err
+	})
+	if err != nil {
+		return Handled{}, fmt.Errorf("handle message %s: %w", messageID, err)
+	}
+	return handled, nil
+}
+
+// Bounds of the work on one message that keeps failing.
+const (
+	maxHandleAttempts  = 10
+	firstHandlePause   = 10 * time.Second
+	longestHandlePause = time.Hour
+)
+
+// HandlePending handles the messages that are due, oldest first, at most limit of
+// them, and returns how many it handled. One that fails is tried again later, and
+// after ten times left to staff; the others go on. The error is the first failure.
+func (s *Service) HandlePending(ctx context.Context, limit int) (int, error) {
+	if err := checkPage(limit); err != nil {
+		return 0, err
+	}
+	var due []uuid.UUID
+	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		due = nil
+		return each(ctx, tx, fmt.Sprintf("SELECT id FROM messages WHERE handled_at IS NULL AND due_at <= $1 ORDER BY due_at, created_at, id LIMIT %d", limit),
+			[]any{s.engine.Now()}, func(rows *sqldb.Rows) error {
+				var id uuid.UUID
+				err := rows.Scan(&id)
+				due = append(due, id)
+				return err
+			})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look for messages to handle: %w", err)
+	}
+	handled, first := 0, error(nil)
+	for _, id := range due {
+		if _, err := s.Handle(ctx, id); err != nil {
+			if ctx.Err() != nil || ledger.CodeOf(err) == ledger.CodeUnavailable {
+				return handled, err
+			}
+			s.log.ErrorContext(ctx, "message not handled", "message", id, "error", err)
+			first = errors.Join(first, err)
+			if err := s.postpone(ctx, id); err != nil {
+				return handled, errors.Join(first, err)
+			}
+			continue
+		}
+		handled++
+	}
+	return handled, first
+}
+
+// postpone counts a failure to handle a message.
+func (s *Service) postpone(ctx context.Context, id uuid.UUID) error {
+	now := s.engine.Now()
+	return s.db.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		var attempts int
+		err := tx.QueryRow(ctx, "SELECT attempts FROM messages WHERE id = $1 AND handled_at IS NULL"+tx.ForUpdate(), []any{id}, &attempts)
+		if sqldb.IsNoRows(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		attempts++
+		if attempts >= maxHandleAttempts {
+			_, err = tx.Exec(ctx, "UPDATE messages SET attempts = $1, handled_at = $2, outcome = $3, reason = 'handling_failed' WHERE id = $4",
+				int64(attempts), now, string(OutcomeFailed), id)
+			return err
+		}
+		_, err = tx.Exec(ctx, "UPDATE messages SET attempts = $1, due_at = $2 WHERE id = $3",
+			int64(attempts), now.Add(backOff(attempts, firstHandlePause, longestHandlePause)), id)
+		return err
+	})
+}
+
+// backOff returns the pause after the given number of failures: first, doubling
+// up to longest.
+func backOff(failures int, first, longest time.Duration) time.Duration {
+	pause := first
+	for i := 1; i < failures && pause < longest; i++ {
+		pause *= 2
+	}
+	return min(pause, longest)
+}
+
+// handling is the work on one message, inside one transaction.
+type handling struct {
+	*Service
+	tx  *sqldb.Tx
+	now time.Time
+}
+
+func (h handling) message(ctx context.Context, id uuid.UUID) (Handled, error) {
+	list, err := messages(ctx, h.tx, "id = $1", []any{id}, h.tx.ForUpdate())
+	if err != nil {
+		return Handled{}, err
+	}
+	if len(list) == 0 {
+		return Handled{}, ledger.Errorf(ledger.CodeNotFound, "there is no message %s in the inbox", id).InField("message")
+	}
+	m := list[0]
+	if !m.HandledAt.IsZero() {
+		return h.again(ctx, m)
+	}
+	newer := int64(0)
+	err = h.tx.QueryRow(ctx, "SELECT COUNT(*) FROM messages WHERE channel = $1 AND first_id = $2 AND version > $3",
+		[]any{m.Channel, m.FirstID, int64(m.Version)}, &newer)
+	if err != nil {
+		return Handled{}, fmt.Errorf("look for newer versions: %w", err)
+	}
+	if newer > 0 {
+		return h.done(ctx, m, Handled{Outcome: OutcomeSuperseded, Reason: ReasonEdited}, nil)
+	}
+	return h.newest(ctx, m)
+}
+
+func (h handling) again(ctx context.Context, m InboxMessage) (Handled, error) {
+	handled := Handled{MessageID: m.RowID, Outcome: m.Outcome, Reason: m.Reason, Again: true}
+	if m.OrderID != uuid.Nil {
+		o, err := FindOrder(ctx, h.tx, m.OrderID)
+		if err != nil {
+			return Handled{}, err
+		}
+		handled.Order = &o
+	}
+	return handled, nil
+}
+
+// newest handles the newest version of a message: what an older one asked for
+// and was not confirmed yet is void.
+func (h handling) newest(ctx context.Context, m InboxMessage) (Handled, error) {
+	chain, err := orders(ctx, h.tx, "order_key = $1", []any{OrderKey(m.Channel, m.FirstID)}, " ORDER BY id"+h.tx.ForUpdate())
+	if err != nil {
+		return Handled{}, fmt.Errorf("orders of the edit chain: %w", err)
+	}
+	parsed := h.parse(m.Message)
+	var replaced *Order
+	for i := range chain {
+		o := &chain[i]
+		if o.State == StatePosted {
+			return h.done(ctx, m, Handled{Outcome: OutcomeTooLate, Reason: ReasonEdited, Order: o}, parsed.Command)
+		}
+		if o.State.Open() {
+			if err := h.release(ctx, h.tx, o, StateVoided, ActorService, ReasonEdited, h.now); err != nil {
+				return Handled{}, err
+			}
+			replaced = o
+		}
+	}
+	switch {
+	case parsed.Command != nil:
+		return h.command(ctx, m, *parsed.Command, parsed.SecretWarning, replaced != nil)
+	case parsed.Refusal != nil:
+		text := refusalText(parsed.Refusal.Code, h.config, parsed.Language)
+		if replaced != nil {
+			text = withdrawnText(*replaced, parsed.Language)
+		}
+		if parsed.SecretWarning {
+			text = secretWarning(parsed.Language)
+		}
+		if err := h.reply(ctx, m, templateRefused, text, nil); err != nil {
+			return Handled{}, err
+		}
+		return h.done(ctx, m, Handled{Outcome: OutcomeRefused, Reason: string(parsed.Refusal.Code)}, nil)
+	}
+	return h.ignored(ctx, m, parsed, replaced)
+}
+
+// parse asks the parser, and refuses what it must never have let pass: orders
+// bind ids and amounts for ever.
+func (h handling) parse(m Message) Parsed {
+	parsed := h.parser.Parse(m)
+	parsed.Language = language(parsed.Language)
+	c := parsed.Command
+	if c == nil {
+		if parsed.Refusal == nil && parsed.Ignored == "" {
+			parsed.Ignored = IgnoredNoHashtag
+		}
+		return parsed
+	}
+	parsed.Language = language(c.Language)
+	refuse := func(code RefusalCode) Parsed {
+		parsed.Command, parsed.Refusal = nil, &Refusal{Code: code}
+		return parsed
+	}
+	switch {
+	case c.Name != CommandPay:
+		parsed.Command, parsed.Ignored = nil, IgnoredNoHashtag
+		return parsed
+	case c.Amount <= 0:
+		return refuse(RefusedNotPositive)
+	case c.Currency != h.config.Currency:
+		return refuse(RefusedCurrency)
+	case !idPattern.MatchString(c.PayeeID) || !handlePattern.MatchString(c.PayeeHandle):
+		return refuse(RefusedUnresolved)
+	case c.PayeeID == m.AuthorID:
+		return refuse(RefusedSelf)
+	}
+	return parsed
+}
+
+// ignored leaves a message alone. Its text is none of our business and goes at once.
+func (h handling) ignored(ctx context.Context, m InboxMessage, parsed Parsed, replaced *Order) (Handled, error) {
+	var text string
+	switch {
+	case replaced != nil:
+		text = withdrawnText(*replaced, parsed.Language)
+	case parsed.SecretWarning && parsed.Ignored == IgnoredNoHashtag: // they did write to us
+		text = secretWarning(parsed.Language)
+	}
+	if text != "" {
+		if err := h.reply(ctx, m, templateIgnored, text, nil); err != nil {
+			return Handled{}, err
+		}
+	}
+	if _, err := h.tx.Exec(ctx, "UPDATE messages SET text = NULL WHERE id = $1", m.RowID); err != nil {
+		return Handled{}, fmt.Errorf("purge the text: %w", err)
+	}
+	return h.done(ctx, m, Handled{Outcome: OutcomeIgnored, Reason: string(parsed.Ignored)}, nil)
+}
+
+// done notes on the inbox row what became of the message.
+func (h handling) done(ctx context.Context, m InboxMessage, handled Handled, c *Command) (Handled, error) {
+	handled.MessageID = m.RowID
+	command, err := encodeCommand(c)
+	if err != nil {
+		return Handled{}, fmt.Errorf("normalise the command: %w", err)
+	}
+	order := uuid.Nil
+	if handled.Order != nil {
+		order = handled.Order.ID
+	}
+	n, err := h.tx.Exec(ctx, `UPDATE messages SET handled_at = $1, outcome = $2, reason = $3, command = $4, order_id = $5
+		WHERE id = $6 AND handled_at IS NULL`,
+		h.now, string(handled.Outcome), handled.Reason, command, sqldb.NullUUID(order), m.RowID)
+	if err != nil {
+		return Handled{}, fmt.Errorf("note the outcome: %w", err)
+	}
+	if n != 1 {
+		return Handled{}, ledger.Errorf(ledger.CodeConflict, "message %s was handled by somebody else", m.RowID)
+	}
+	return handled, nil
+}
+
+// command makes an order of a command, and judges it.
+func (h handling) command(ctx context.Context, m InboxMessage, c Command, secretWarned, replaces bool) (Handled, error) {
+	lang := language(c.Language)
+	link, err := FindLink(ctx, h.tx, m.Channel, m.AuthorID)
+	if err != nil && ledger.CodeOf(err) != ledger.CodeNotFound {
+		return Handled{}, err
+	}
+	if link.CustomerID == uuid.Nil {
+		if err := h.reply(ctx, m, templateRefused, invitationText(h.config, lang), nil); err != nil {
+			return Handled{}, err
+		}
+		return h.done(ctx, m, Handled{Outcome: OutcomeRefused, Reason: ReasonNotCustomer}, &c)
+	}
+	payer, err := FindCustomerByID(ctx, h.tx, link.CustomerID)
+	if err != nil {
+		return Handled{}, err
+	}
+	o := Order{ID: orderID(m.RowID), Key: OrderKey(m.Channel, m.FirstID), MessageID: m.RowID, Channel: m.Channel, FirstID: m.FirstID,
+		Version: m.Version, PayerID: payer.ID, PayerUserID: m.AuthorID, PayeeKind: Unregistered, PayeeUserID: c.PayeeID, PayeeHandle: c.PayeeHandle,
+		Amount: c.Amount, Currency: c.Currency, Language: lang, MessageAt: m.CreatedAt, CreatedAt: h.now}
+	payee, err := h.findPayee(ctx, &o)
+	if err != nil {
+		return Handled{}, err
+	}
+	if err := h.insertOrder(ctx, h.tx, &o); err != nil {
+		return Handled{}, err
+	}
+	if err := h.decide(ctx, &o, payer, payee); err != nil {
+		return Handled{}, err
+	}
+	text := orderText(o, h.config, replaces)
+	if secretWarned {
+		text = secretWarning(lang)
+	}
+	if err := h.reply(ctx, m, string(o.State), text, &o); err != nil {
+		return Handled{}, err
+	}
+	handled := Handled{Outcome: OutcomeOrder, Reason: o.Reason, Order: &o}
+	if o.State == StateRejected {
+		handled.Outcome = OutcomeRejected
+	}
+	return h.done(ctx, m, handled, &c)
+}
+
+// payee is the receiving side of an order, whoever it is.
+type payee struct {
+	id      uuid.UUID
+	kind    PayeeKind
+	name    string // of a charity or business
+	status  Status
+	account uuid.UUID
+}
+
+// findPayee binds the order to whoever its payee's user id is linked to.
+func (h handling) findPayee(ctx context.Context, o *Order) (payee, error) {
+	link, err := FindLink(ctx, h.tx, o.Channel, o.PayeeUserID)
+	if ledger.CodeOf(err) == ledger.CodeNotFound {
+		return payee{kind: Unregistered, status: Open}, nil
+	}
+	if err != nil {
+		return payee{}, err
+	}
+	o.PayeeKind, o.PayeeID = Person, link.CustomerID
+	if link.PayeeID != uuid.Nil {
+		p, err := FindPayeeByID(ctx, h.tx, link.PayeeID)
+		if err != nil {
+			return payee{}, err
+		}
+		o.PayeeKind, o.PayeeID = p.Kind, p.ID
+	}
+	return loadPayee(ctx, h.tx, *o)
+}
+
+// loadPayee returns the payee that an order is bound to.
+func loadPayee(ctx context.Context, tx *sqldb.Tx, o Order) (payee, error) {
+	switch o.PayeeKind {
+	case Unregistered:
+		return payee{kind: Unregistered, status: Open}, nil
+	case Person:
+		c, err := FindCustomerByID(ctx, tx, o.PayeeID)
+		return payee{id: c.ID, kind: Person, status: c.Status, account: c.WalletID}, err
+	}
+	p, err := FindPayeeByID(ctx, tx, o.PayeeID)
+	return payee{id: p.ID, kind: p.Kind, name: p.Name, status: p.Status, account: p.AccountID}, err
+}
+
+// refusal returns the reason for which the rules forbid the order, or "". They
+// are asked when it is made and again in the transaction that posts it.
+func (s *Service) refusal(o Order, payer Customer, to payee) string {
+	switch {
+	case payer.Status == Blocked:
+		return ReasonPayerBlocked
+	case payer.Status == Closed:
+		return ReasonPayerClosed
+	case to.kind == Person && to.id == payer.ID:
+		return ReasonSelfPayment
+	case to.status == Blocked:
+		return ReasonPayeeBlocked
+	case to.status == Closed:
+		return ReasonPayeeClosed
+	case o.Amount > s.config.capFor(to.kind):
+		return ReasonOverCap
+	}
+	return ""
+}
+
+// decide moves a new order to the state that rules and ledger give it.
+func (h handling) decide(ctx context.Context, o *Order, payer Customer, to payee) error {
+	if reason := h.refusal(*o, payer, to); reason != "" {
+		return change(ctx, h.tx, o, StateRejected, ActorService, reason, h.now)
+	}
+	if to.kind == Unregistered {
+		o.ExpiresAt = h.now.Add(h.config.UnclaimedTerm)
+		return change(ctx, h.tx, o, StateAwaitingPayee, ActorService, ReasonUnregistered, h.now)
+	}
+	expires := h.now.Add(h.config.ConfirmationTerm)
+	hold, err := h.engine.HoldTx(ctx, h.tx, ledger.HoldRequest{
+		Key: o.holdKey(), Debit: payer.WalletID, Credit: to.account, Amount: o.Amount, Currency: o.Currency, ExpiresAt: expires,
+		Source: ledger.Source{Channel: o.Channel, ID: o.FirstID, Date: ledger.DateIn(o.MessageAt, h.engine.Location())},
+	})
+	switch ledger.CodeOf(err) {
+	case "":
+		if err != nil {
+			return fmt.Errorf("hold the money: %w", err)
+		}
+	case ledger.CodeInsufficientFunds:
+		return change(ctx, h.tx, o, StateRejected, ActorService, ReasonInsufficientFunds, h.now)
+	case ledger.CodeLimitExceeded:
+		return change(ctx, h.tx, o, StateRejected, ActorService, ReasonPayeeCeiling, h.now)
+	case ledger.CodeAccountClosed:
+		return change(ctx, h.tx, o, StateRejected, ActorService, ReasonAccountClosed, h.now)
+	default:
+		return fmt.Errorf("hold the money: %w", err)
+	}
+	o.HoldID, o.ExpiresAt, o.tokenHash = hold.ID, expires, hashToken(h.token(o.ID))
+	if err := change(ctx, h.tx, o, StateAwaitingConfirmation, ActorService, ReasonHeld, h.now); err != nil {
+		return err
+	}
+	return h.noticeTx(ctx, h.tx, *o, h.now)
+}

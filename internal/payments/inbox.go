@@ -1,0 +1,397 @@
+package payments
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+)
+
+// Bounds of a message. Every channel's own are far below.
+const (
+	MaxTextRunes = 10_000
+	MaxMentions  = 100
+	MaxVersion   = 100
+)
+
+// Outcome is what became of a message.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeOrder    Outcome = "order"    // an order was made and is on its way
+	OutcomeRejected Outcome = "rejected" // an order was made, and the rules refuse it: see its reason
+	OutcomeRefused  Outcome = "refused"  // meant for us, but not a command that we can take
+	OutcomeIgnored  Outcome = "ignored"  // none of our business
+	// OutcomeSuperseded: a newer version of the message was there already.
+	OutcomeSuperseded Outcome = "superseded"
+	// OutcomeTooLate: an edit of a message whose payment was already posted.
+	OutcomeTooLate Outcome = "edited_after_posting"
+	// OutcomeFailed: handling it failed again and again; staff must look.
+	OutcomeFailed Outcome = "failed"
+)
+
+// InboxMessage is a message as the inbox keeps it.
+type InboxMessage struct {
+	Message              // Text is empty once purged
+	RowID      uuid.UUID // MessageID(Channel, FirstID, Version)
+	TextHash   []byte    // HMAC-SHA256 of the text
+	HasText    bool
+	ReceivedAt time.Time // UTC
+	HandledAt  time.Time // zero: not yet
+	Outcome    Outcome
+	Reason     string   // of a refusal, rejection or ignoring
+	Command    *Command // what was asked for, or nil
+	OrderID    uuid.UUID
+	DeletedAt  time.Time // zero: not deleted, as far as we know
+}
+
+var messageNamespace = uuid.MustParse("5f0e2f0a-6d42-5c1b-8a5d-2d5d8e4f7a10")
+
+// MessageID returns the id that a version of a message has in the inbox.
+func MessageID(channel, firstID string, version int) uuid.UUID {
+	return uuid.NewSHA1(messageNamespace, []byte(channel+"\x00"+firstID+"\x00"+strconv.Itoa(version)))
+}
+
+// Received says what Receive made of a message.
+type Received struct {
+	ID  uuid.UUID // in the inbox
+	New bool      // false: it was there already, and nothing changed
+}
+
+// Validate checks a message from a channel. The error is an Error with CodeInvalid.
+func (m Message) Validate() error {
+	invalid := func(field, format string, args ...any) error {
+		return ledger.Errorf(ledger.CodeInvalid, format, args...).InField(field)
+	}
+	switch {
+	case !channelPattern.MatchString(m.Channel):
+		return invalid("channel", "%q is not a channel: 1 to 32 of a-z 0-9 -", clip(m.Channel))
+	case !idPattern.MatchString(m.ID):
+		return invalid("id", "%q is not a message id: 1 to 64 letters, digits and _ . : -", clip(m.ID))
+	case !idPattern.MatchString(m.FirstID):
+		return invalid("first_id", "message %s: %q is not the first id of an edit chain", m.ID, clip(m.FirstID))
+	case m.Version < 0 || m.Version > MaxVersion:
+		return invalid("version", "message %s: the version must be 0 to %d, not %d", m.ID, MaxVersion, m.Version)
+	case m.Version == 0 && m.ID != m.FirstID:
+		return invalid("first_id", "message %s is version 0 and so the first of its edit chain, not %s", m.ID, m.FirstID)
+	case m.ConversationID != "" && !idPattern.MatchString(m.ConversationID):
+		return invalid("conversation_id", "message %s: %q is not a conversation id", m.ID, clip(m.ConversationID))
+	case !idPattern.MatchString(m.AuthorID):
+		return invalid("author_id", "message %s: %q is not the id of an author", m.ID, clip(m.AuthorID))
+	case m.AuthorHandle != "" && !handlePattern.MatchString(m.AuthorHandle):
+		return invalid("author_handle", "message %s: %q is not a handle", m.ID, clip(m.AuthorHandle))
+	case m.Kind != Original && m.Kind != Answer && m.Kind != Quote && m.Kind != Repost:
+		return invalid("kind", "message %s: %q is not a kind of message", m.ID, clip(string(m.Kind)))
+	case m.CreatedAt.IsZero():
+		return invalid("created_at", "message %s says not when it was written", m.ID)
+	case len(m.Mentions) > MaxMentions:
+		return invalid("mentions", "message %s mentions %d users; at most %d are read", m.ID, len(m.Mentions), MaxMentions)
+	case len(m.Language) > maxTag || len(m.Via) > maxTag:
+		return invalid("language", "message %s: language and via have at most %d characters", m.ID, maxTag)
+	}
+	for i, mention := range m.Mentions {
+		if (mention.UserID != "" && !idPattern.MatchString(mention.UserID)) || !handlePattern.MatchString(mention.Handle) {
+			return invalid(fmt.Sprintf("mentions[%d]", i), "message %s: %q (%q) is not a user", m.ID, clip(mention.Handle), clip(mention.UserID))
+		}
+	}
+	// The cheap bound first: counting runes of a text of any size is work for nothing.
+	if len(m.Text) > MaxTextRunes*utf8.UTFMax || utf8.RuneCountInString(m.Text) > MaxTextRunes {
+		return invalid("text", "message %s has a text of %d bytes; at most %d characters are read", m.ID, len(m.Text), MaxTextRunes)
+	}
+	if !utf8.ValidString(m.Text) || strings.ContainsRune(m.Text, 0) {
+		return invalid("text", "message %s is not UTF-8 text", m.ID)
+	}
+	return nil
+}
+
+// maxTag bounds short labels in bytes: a BCP 47 language, a way in.
+const maxTag = 35
+
+// Receive writes a message to the inbox. A version that is there already is left
+// as it is, whatever way it came by. A message that cannot be stored is an Error
+// with CodeInvalid.
+func (s *Service) Receive(ctx context.Context, m Message) (Received, error) {
+	if err := m.Validate(); err != nil {
+		return Received{}, err
+	}
+	received := Received{ID: MessageID(m.Channel, m.FirstID, m.Version)}
+	if m.Mentions == nil {
+		m.Mentions = []Mention{}
+	}
+	mentions, err := json.Marshal(m.Mentions)
+	if err != nil {
+		return Received{}, fmt.Errorf("mentions of message %s: %w", m.ID, err)
+	}
+	now := s.engine.Now()
+	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, `INSERT INTO messages (id, channel, first_id, version, message_id, conversation_id, author_id, author_handle,
+				kind, text, text_hash, mentions, language, via, created_at, received_at, due_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16) ON CONFLICT DO NOTHING`,
+			received.ID, m.Channel, m.FirstID, int64(m.Version), m.ID, m.ConversationID, m.AuthorID, m.AuthorHandle,
+			string(m.Kind), m.Text, s.TextHash(m.Text), string(mentions), m.Language, m.Via, m.CreatedAt, now)
+		received.New = n == 1
+		return err
+	})
+	if err != nil {
+		return Received{}, fmt.Errorf("store message %s: %w", m.ID, err)
+	}
+	return received, nil
+}
+
+// TextHash returns the keyed hash by which a text can be compared with one that
+// was purged.
+func (s *Service) TextHash(text string) []byte { return mac(s.keys.text, []byte(text)) }
+
+const messageColumns = `id, channel, first_id, version, message_id, conversation_id, author_id, author_handle, kind, COALESCE(text, ''),
+	CASE WHEN text IS NULL THEN 0 ELSE 1 END, text_hash, CAST(mentions AS text), language, via, created_at, received_at, handled_at,
+	COALESCE(outcome, ''), COALESCE(reason, ''), COALESCE(CAST(command AS text), ''), order_id, deleted_at`
+
+func scanMessage(rows *sqldb.Rows) (InboxMessage, error) {
+	var m InboxMessage
+	var hasText int64
+	var mentions, command string
+	err := rows.Scan(&m.RowID, &m.Channel, &m.FirstID, &m.Version, &m.ID, &m.ConversationID, &m.AuthorID, &m.AuthorHandle, &m.Kind, &m.Text,
+		&hasText, &m.TextHash, &mentions, &m.Language, &m.Via, &m.CreatedAt, &m.ReceivedAt, &m.HandledAt,
+		&m.Outcome, &m.Reason, &command, &m.OrderID, &m.DeletedAt)
+	if err != nil {
+		return m, err
+	}
+	m.HasText = hasText != 0
+	if err := json.Unmarshal([]byte(mentions), &m.Mentions); err != nil {
+		return m, fmt.Errorf("mentions of message %s: %w", m.RowID, err)
+	}
+	if m.Command, err = decodeCommand(command); err != nil {
+		return m, fmt.Errorf("command of message %s: %w", m.RowID, err)
+	}
+	return m, nil
+}
+
+// commandJSON is a command as the inbox keeps it.
+type commandJSON struct {
+	Name        string          `json:"name"`
+	Hashtag     string          `json:"hashtag"`
+	Amount      ledger.Amount   `json:"amount"` // minor units
+	Currency    ledger.Currency `json:"currency"`
+	PayeeID     string          `json:"payee_id"`
+	PayeeHandle string          `json:"payee_handle"`
+	Language    string          `json:"language"`
+}
+
+func encodeCommand(c *Command) (any, error) {
+	if c == nil {
+		return nil, nil
+	}
+	text, err := json.Marshal(commandJSON(*c))
+	return string(text), err
+}
+
+func decodeCommand(text string) (*Command, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var c commandJSON
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return nil, err
+	}
+	command := Command(c)
+	return &command, nil
+}
+
+// FindMessage returns a message of the inbox, or CodeNotFound.
+func FindMessage(ctx context.Context, tx *sqldb.Tx, rowID uuid.UUID) (InboxMessage, error) {
+	list, err := messages(ctx, tx, "id = $1", []any{rowID}, "")
+	if err != nil {
+		return InboxMessage{}, fmt.Errorf("find message %s: %w", rowID, err)
+	}
+	if len(list) == 0 {
+		return InboxMessage{}, ledger.Errorf(ledger.CodeNotFound, "there is no message %s in the inbox", rowID).InField("message")
+	}
+	return list[0], nil
+}
+
+// FindMessageByChannelID returns the message with an id of its channel, of
+// whatever version, or CodeNotFound.
+func FindMessageByChannelID(ctx context.Context, tx *sqldb.Tx, channel, id string) (InboxMessage, error) {
+	list, err := messages(ctx, tx, "channel = $1 AND message_id = $2", []any{channel, id}, " ORDER BY version LIMIT 1")
+	if err != nil {
+		return InboxMessage{}, fmt.Errorf("find message %s of %s: %w", clip(id), clip(channel), err)
+	}
+	if len(list) == 0 {
+		return InboxMessage{}, ledger.Errorf(ledger.CodeNotFound, "there is no message %s of %s in the inbox", clip(id), clip(channel)).InField("message")
+	}
+	return list[0], nil
+}
+
+func messages(ctx context.Context, tx *sqldb.Tx, where string, args []any, tail string) ([]InboxMessage, error) {
+	var list []InboxMessage
+	err := each(ctx, tx, "SELECT "+messageColumns+" FROM messages WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
+		m, err := scanMessage(rows)
+		list = append(list, m)
+		return err
+	})
+	return list, err
+}
+
+// MessageFilter selects a page of the inbox by the time at which messages were
+// written, in that order.
+type MessageFilter struct {
+	Channel  string    // empty: any
+	From, To time.Time // To is exclusive; zero: no bound
+	After    Cursor    // the last one seen; zero: from the first
+	Limit    int       // 1 to MaxPage
+}
+
+// Cursor is a place in a list that is ordered by time and then by id.
+type Cursor struct {
+	At time.Time
+	ID uuid.UUID
+}
+
+// Cursor returns the place of a message in the list of messages.
+func (m InboxMessage) Cursor() Cursor { return Cursor{At: m.CreatedAt, ID: m.RowID} }
+
+// ListMessages returns a page of the inbox.
+func ListMessages(ctx context.Context, tx *sqldb.Tx, f MessageFilter) ([]InboxMessage, error) {
+	if err := checkPage(f.Limit); err != nil {
+		return nil, err
+	}
+	var c conditions
+	if f.Channel != "" {
+		c.add("channel = $%d", f.Channel)
+	}
+	c.period("created_at", f.From, f.To, f.After)
+	list, err := messages(ctx, tx, c.where(), c.args, fmt.Sprintf(" ORDER BY created_at, id LIMIT %d", f.Limit))
+	if err != nil {
+		return nil, fmt.Errorf("list messages: %w", err)
+	}
+	return list, nil
+}
+
+// conditions collects the conditions of a list's query.
+type conditions struct {
+	list []string
+	args []any
+}
+
+// add adds a condition; each %d becomes the number of the next argument.
+func (c *conditions) add(format string, args ...any) {
+	numbers := make([]any, len(args))
+	for i := range args {
+		numbers[i] = len(c.args) + i + 1
+	}
+	c.list = append(c.list, fmt.Sprintf(format, numbers...))
+	c.args = append(c.args, args...)
+}
+
+func (c *conditions) period(column string, from, to time.Time, after Cursor) {
+	if !from.IsZero() {
+		c.add(column+" >= $%d", from)
+	}
+	if !to.IsZero() {
+		c.add(column+" < $%d", to)
+	}
+	if !after.At.IsZero() {
+		c.add("("+column+", id) > ($%d, $%d)", after.At, after.ID)
+	}
+}
+
+func (c *conditions) where() string {
+	if len(c.list) == 0 {
+		return "TRUE"
+	}
+	return strings.Join(c.list, " AND ")
+}
+
+// Deleted says what Delete found.
+type Deleted struct {
+	Known    bool // the message was in the inbox
+	Versions int  // whose text was purged or noted as deleted now
+}
+
+// Delete purges the text of a message that is gone from its channel, with all of
+// its edit chain. What was handled stays as it is; what was not is handled first,
+// since an order does not depend on the message staying.
+func (s *Service) Delete(ctx context.Context, d Deletion) (Deleted, error) {
+	if !channelPattern.MatchString(d.Channel) || !idPattern.MatchString(d.ID) {
+		return Deleted{}, ledger.Errorf(ledger.CodeInvalid, "%q of %q names no message", clip(d.ID), clip(d.Channel)).InField("id")
+	}
+	var open []uuid.UUID
+	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		open = nil
+		m, err := FindMessageByChannelID(ctx, tx, d.Channel, d.ID)
+		if err != nil {
+			return err
+		}
+		return each(ctx, tx, "SELECT id FROM messages WHERE channel = $1 AND first_id = $2 AND handled_at IS NULL ORDER BY version",
+			[]any{m.Channel, m.FirstID}, func(rows *sqldb.Rows) error {
+				var id uuid.UUID
+				err := rows.Scan(&id)
+				open = append(open, id)
+				return err
+			})
+	})
+	if ledger.CodeOf(err) == ledger.CodeNotFound {
+		return Deleted{}, nil
+	}
+	if err != nil {
+		return Deleted{}, err
+	}
+	for _, id := range open {
+		if _, err := s.Handle(ctx, id); err != nil {
+			return Deleted{}, fmt.Errorf("handle message %s before its text goes: %w", id, err)
+		}
+	}
+	at := d.At
+	if at.IsZero() {
+		at = s.engine.Now()
+	}
+	deleted := Deleted{Known: true}
+	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE messages SET text = NULL, deleted_at = COALESCE(deleted_at, $1)
+			WHERE channel = $2 AND first_id = (SELECT first_id FROM messages WHERE channel = $2 AND message_id = $3 ORDER BY version LIMIT 1)
+			AND handled_at IS NOT NULL AND (text IS NOT NULL OR deleted_at IS NULL)`, at, d.Channel, d.ID)
+		deleted.Versions = int(n)
+		return err
+	})
+	if err != nil {
+		return Deleted{}, fmt.Errorf("purge message %s: %w", d.ID, err)
+	}
+	return deleted, nil
+}
+
+// purgeBatch bounds the rows that one transaction of PurgeTexts changes.
+const purgeBatch = 500
+
+// PurgeTexts removes the texts that are older than Config.TextRetention, at most
+// limit of them, and returns how many it removed.
+func (s *Service) PurgeTexts(ctx context.Context, limit int) (int, error) {
+	before := s.engine.Now().Add(-s.config.TextRetention)
+	purged := 0
+	for purged < limit {
+		size := min(purgeBatch, limit-purged)
+		var n int64
+		err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+			var err error
+			n, err = tx.Exec(ctx, fmt.Sprintf(`UPDATE messages SET text = NULL WHERE id IN (SELECT id FROM messages
+				WHERE text IS NOT NULL AND received_at < $1 AND handled_at IS NOT NULL ORDER BY received_at LIMIT %d)`, size), before)
+			return err
+		})
+		if err != nil {
+			return purged, fmt.Errorf("purge old texts: %w", err)
+		}
+		purged += int(n)
+		if int(n) < size {
+			break
+		}
+	}
+	return purged, nil
+}

@@ -1,0 +1,116 @@
+package payments
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+)
+
+// Link says who a user of a channel is: exactly one of CustomerID and PayeeID is set.
+type Link struct {
+	Channel    string
+	UserID     string // numeric id: it binds
+	Handle     string // without @, as last seen: it binds nothing
+	CustomerID uuid.UUID
+	PayeeID    uuid.UUID
+	LinkedAt   time.Time
+}
+
+// LinkCustomer links a user id to a customer. To link it again changes only the
+// handle; an id that is linked to somebody else is CodeConflict.
+func (s *Service) LinkCustomer(ctx context.Context, channel, userID, handle, customerNumber string) error {
+	return s.link(ctx, Link{Channel: channel, UserID: userID, Handle: handle}, func(ctx context.Context, tx *sqldb.Tx, l *Link) error {
+		c, err := FindCustomer(ctx, tx, customerNumber)
+		l.CustomerID = c.ID
+		return err
+	})
+}
+
+// LinkPayee links a user id to a payee, as LinkCustomer does to a customer.
+func (s *Service) LinkPayee(ctx context.Context, channel, userID, handle, payeeCode string) error {
+	return s.link(ctx, Link{Channel: channel, UserID: userID, Handle: handle}, func(ctx context.Context, tx *sqldb.Tx, l *Link) error {
+		p, err := FindPayee(ctx, tx, payeeCode)
+		l.PayeeID = p.ID
+		return err
+	})
+}
+
+func (s *Service) link(ctx context.Context, l Link, find func(ctx context.Context, tx *sqldb.Tx, l *Link) error) error {
+	switch {
+	case !channelPattern.MatchString(l.Channel):
+		return ledger.Errorf(ledger.CodeInvalid, "%q is not a channel: 1 to 32 of a-z 0-9 -", clip(l.Channel)).InField("channel")
+	case !idPattern.MatchString(l.UserID):
+		return ledger.Errorf(ledger.CodeInvalid, "%q is not a user id; give the numeric id, not the handle", clip(l.UserID)).InField("user_id")
+	case !handlePattern.MatchString(l.Handle):
+		return ledger.Errorf(ledger.CodeInvalid, "%q is not a handle; write it without @", clip(l.Handle)).InField("handle")
+	}
+	l.LinkedAt = s.engine.Now()
+	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := find(ctx, tx, &l); err != nil {
+			return err
+		}
+		before, err := FindLink(ctx, tx, l.Channel, l.UserID)
+		if ledger.CodeOf(err) == ledger.CodeNotFound {
+			_, err = tx.Exec(ctx, "INSERT INTO links (channel, user_id, customer_id, payee_id, handle, linked_at) VALUES ($1, $2, $3, $4, $5, $6)",
+				l.Channel, l.UserID, sqldb.NullUUID(l.CustomerID), sqldb.NullUUID(l.PayeeID), l.Handle, l.LinkedAt)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if before.CustomerID != l.CustomerID || before.PayeeID != l.PayeeID {
+			return ledger.Errorf(ledger.CodeConflict, "user %s of %s is linked to somebody else", l.UserID, l.Channel).InField("user_id")
+		}
+		_, err = tx.Exec(ctx, "UPDATE links SET handle = $1 WHERE channel = $2 AND user_id = $3", l.Handle, l.Channel, l.UserID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("link user %s of %s: %w", l.UserID, l.Channel, err)
+	}
+	return nil
+}
+
+const linkColumns = "channel, user_id, handle, customer_id, payee_id, linked_at"
+
+func scanLink(rows *sqldb.Rows) (Link, error) {
+	var l Link
+	err := rows.Scan(&l.Channel, &l.UserID, &l.Handle, &l.CustomerID, &l.PayeeID, &l.LinkedAt)
+	return l, err
+}
+
+// FindLink returns who a user id is linked to, or CodeNotFound.
+func FindLink(ctx context.Context, tx *sqldb.Tx, channel, userID string) (Link, error) {
+	list, err := links(ctx, tx, "channel = $1 AND user_id = $2", channel, userID)
+	if err != nil {
+		return Link{}, fmt.Errorf("find user %s of %s: %w", clip(userID), clip(channel), err)
+	}
+	if len(list) == 0 {
+		return Link{}, ledger.Errorf(ledger.CodeNotFound, "user %s of %s is not linked to anybody", clip(userID), clip(channel)).InField("user_id")
+	}
+	return list[0], nil
+}
+
+// ListLinks returns the links of a customer or payee, at most MaxPage of them.
+func ListLinks(ctx context.Context, tx *sqldb.Tx, party uuid.UUID) ([]Link, error) {
+	list, err := links(ctx, tx, "customer_id = $1 OR payee_id = $1", party)
+	if err != nil {
+		return nil, fmt.Errorf("links of %s: %w", party, err)
+	}
+	return list, nil
+}
+
+func links(ctx context.Context, tx *sqldb.Tx, where string, args ...any) ([]Link, error) {
+	var list []Link
+	err := each(ctx, tx, fmt.Sprintf("SELECT %s FROM links WHERE %s ORDER BY channel, user_id LIMIT %d", linkColumns, where, MaxPage),
+		args, func(rows *sqldb.Rows) error {
+			l, err := scanLink(rows)
+			list = append(list, l)
+			return err
+		})
+	return list, err
+}

@@ -1,0 +1,361 @@
+package payments
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+)
+
+// State is where an order is in its life.
+type State string
+
+// The states of an order. Every one after awaiting_confirmation is final, and so
+// is rejected.
+const (
+	StateReceived             State = "received"
+	StateRejected             State = "rejected"       // the rules refuse it
+	StateAwaitingPayee        State = "awaiting_payee" // nothing is held while nobody can be paid
+	StateUnderReview          State = "under_review"
+	StateAwaitingConfirmation State = "awaiting_confirmation" // money is held
+	StatePosted               State = "posted"
+	StateExpired              State = "expired"
+	StateCancelled            State = "cancelled" // by the payer or staff
+	StateVoided               State = "voided"    // by the service: edited, or no longer allowed
+)
+
+// transitions lists which state may follow which.
+func transitions(from State) []State {
+	switch from {
+	case StateReceived:
+		return []State{StateRejected, StateAwaitingPayee, StateUnderReview, StateAwaitingConfirmation, StateCancelled, StateVoided}
+	case StateAwaitingPayee:
+		return []State{StateRejected, StateUnderReview, StateAwaitingConfirmation, StateExpired, StateCancelled, StateVoided}
+	case StateUnderReview:
+		return []State{StateRejected, StateAwaitingPayee, StateAwaitingConfirmation, StateExpired, StateCancelled, StateVoided}
+	case StateAwaitingConfirmation:
+		return []State{StatePosted, StateExpired, StateCancelled, StateVoided}
+	}
+	return nil
+}
+
+// Open reports whether the order can still lead to a payment.
+func (s State) Open() bool { return len(transitions(s)) > 0 }
+
+// Valid reports whether s is one of the states.
+func (s State) Valid() bool {
+	return s.Open() || s == StateRejected || s == StatePosted || s == StateExpired || s == StateCancelled || s == StateVoided
+}
+
+// The reasons that orders and messages carry. Those of orders are private: what
+// the public is told is in reply.go.
+const (
+	ReasonCommand           = "command"        // a message asked for it
+	ReasonNotCustomer       = "not_a_customer" // of a message: its author is nobody we know
+	ReasonOverCap           = "over_cap"
+	ReasonSelfPayment       = "self_payment"
+	ReasonPayerBlocked      = "payer_blocked"
+	ReasonPayerClosed       = "payer_closed"
+	ReasonPayeeBlocked      = "payee_blocked"
+	ReasonPayeeClosed       = "payee_closed"
+	ReasonInsufficientFunds = "insufficient_funds"
+	ReasonPayeeCeiling      = "payee_ceiling" // the payee's wallet may not hold so much
+	ReasonAccountClosed     = "account_closed"
+	ReasonUnregistered      = "payee_not_registered"
+	ReasonHeld              = "held"
+	ReasonConfirmed         = "confirmed"
+	ReasonTermOver          = "term_over"
+	ReasonEdited            = "edited"
+	ReasonBindingBroken     = "binding_broken" // what would be posted is not what was asked for
+	ReasonHoldLost          = "hold_lost"      // the ledger no longer holds the money
+)
+
+// The actors of changes that no person makes.
+const (
+	ActorService = "service"
+	ActorSweeper = "sweeper"
+)
+
+// Order is a payment that a customer asked for.
+type Order struct {
+	ID             uuid.UUID
+	Key            string // channel and first id of the edit chain: the posting's idempotency key
+	MessageID      uuid.UUID
+	Channel        string
+	FirstID        string
+	Version        int // of the message
+	State          State
+	Reason         string // of the last change; private
+	PayerID        uuid.UUID
+	PayerUserID    string
+	PayeeKind      PayeeKind
+	PayeeID        uuid.UUID // customer (Person) or payee; Nil: Unregistered
+	PayeeUserID    string    // bound when the order was made
+	PayeeHandle    string    // as it was then
+	Amount         ledger.Amount
+	Currency       ledger.Currency
+	Language       string
+	HoldID         uuid.UUID
+	TransactionID  uuid.UUID   // Nil unless posted
+	EffectiveDate  ledger.Date // of the posting; zero unless posted
+	MessageAt      time.Time   // when the message was written
+	CreatedAt      time.Time
+	ExpiresAt      time.Time // zero: never
+	ClosedAt       time.Time // zero: open
+	confirmationID uuid.UUID
+	binding        []byte
+	tokenHash      []byte
+	events         int64
+}
+
+// Cursor returns the place of an order in the list of orders.
+func (o Order) Cursor() Cursor { return Cursor{At: o.CreatedAt, ID: o.ID} }
+
+// OrderKey returns the key of the orders of an edit chain. At most one of them
+// is ever posted, under this idempotency key.
+func OrderKey(channel, firstID string) string { return channel + ":" + firstID }
+
+// holdKey, voidKey: a new version of a message holds anew.
+func (o Order) holdKey() string { return fmt.Sprintf("hold:%s:v%d", o.Key, o.Version) }
+func (o Order) voidKey() string { return fmt.Sprintf("void:%s:v%d", o.Key, o.Version) }
+
+// Reference is a short name of the order for people. It makes replies with the
+// same words differ, too, which X asks for.
+func (o Order) Reference() string { return fmt.Sprintf("%X", o.ID[:4]) }
+
+var orderNamespace = uuid.MustParse("c6b0a2f4-1c55-5d2a-9f0e-7a3d0d6b8e21")
+
+func orderID(message uuid.UUID) uuid.UUID { return uuid.NewSHA1(orderNamespace, message[:]) }
+
+// bind computes what a secret code confirms: this amount to this payee, and
+// nothing else (RTS 2018/389 art. 5, dynamic linking).
+func (s *Service) bind(o Order) []byte {
+	return mac(s.keys.binding, o.ID[:], o.PayerID[:], []byte(o.PayeeKind), o.PayeeID[:], []byte(o.PayeeUserID),
+		binary.BigEndian.AppendUint64(nil, uint64(o.Amount)), []byte(o.Currency))
+}
+
+// token returns the secret part of the confirmation page's address. It follows
+// from the order's id and a key that is not in the database, so that a notice
+// can be written when it is sent and the link itself is stored nowhere.
+func (s *Service) token(order uuid.UUID) string {
+	return base64.RawURLEncoding.EncodeToString(mac(s.keys.token, order[:]))
+}
+
+// tokenLength is that of 32 bytes in base64.
+const tokenLength = 43
+
+func hashToken(token string) []byte {
+	hash := sha256.Sum256([]byte(token))
+	return hash[:]
+}
+
+const orderColumns = `id, order_key, message_id, channel, first_id, version, state, reason, payer_id, payer_user_id, payee_kind,
+	COALESCE(payee_customer_id, payee_payee_id), payee_user_id, payee_handle, amount, currency, language, hold_id, transaction_id,
+	effective_date, message_at, created_at, expires_at, closed_at, confirmation_id, binding, token_hash, events`
+
+func scanOrder(rows *sqldb.Rows) (Order, error) {
+	var o Order
+	err := rows.Scan(&o.ID, &o.Key, &o.MessageID, &o.Channel, &o.FirstID, &o.Version, &o.State, &o.Reason, &o.PayerID, &o.PayerUserID, &o.PayeeKind,
+		&o.PayeeID, &o.PayeeUserID, &o.PayeeHandle, &o.Amount, &o.Currency, &o.Language, &o.HoldID, &o.TransactionID,
+		&o.EffectiveDate, &o.MessageAt, &o.CreatedAt, &o.ExpiresAt, &o.ClosedAt, &o.confirmationID, &o.binding, &o.tokenHash, &o.events)
+	return o, err
+}
+
+func orders(ctx context.Context, tx *sqldb.Tx, where string, args []any, tail string) ([]Order, error) {
+	var list []Order
+	err := each(ctx, tx, "SELECT "+orderColumns+" FROM orders WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
+		o, err := scanOrder(rows)
+		list = append(list, o)
+		return err
+	})
+	return list, err
+}
+
+func oneOrder(ctx context.Context, tx *sqldb.Tx, where string, arg any, tail, name string) (Order, error) {
+	list, err := orders(ctx, tx, where, []any{arg}, tail)
+	if err != nil {
+		return Order{}, fmt.Errorf("find order %s: %w", name, err)
+	}
+	if len(list) == 0 {
+		return Order{}, ledger.Errorf(ledger.CodeNotFound, "there is no order %s", name).InField("order")
+	}
+	return list[0], nil
+}
+
+// FindOrder returns the order with the given id, or CodeNotFound.
+func FindOrder(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (Order, error) {
+	return oneOrder(ctx, tx, "id = $1", id, "", id.String())
+}
+
+func lockOrder(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (Order, error) {
+	return oneOrder(ctx, tx, "id = $1", id, tx.ForUpdate(), id.String())
+}
+
+// OrdersOfKey returns the orders of an edit chain, by version.
+func OrdersOfKey(ctx context.Context, tx *sqldb.Tx, key string) ([]Order, error) {
+	list, err := orders(ctx, tx, "order_key = $1", []any{key}, " ORDER BY version")
+	if err != nil {
+		return nil, fmt.Errorf("orders of %s: %w", clip(key), err)
+	}
+	return list, nil
+}
+
+// Order returns the order with the given id, or CodeNotFound.
+func (s *Service) Order(ctx context.Context, id uuid.UUID) (Order, error) {
+	var o Order
+	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		var err error
+		o, err = FindOrder(ctx, tx, id)
+		return err
+	})
+	return o, err
+}
+
+// OrderFilter selects a page of orders, in the order in which they were made.
+type OrderFilter struct {
+	State    State     // empty: any
+	PayerID  uuid.UUID // Nil: any
+	PayeeID  uuid.UUID // customer or payee; Nil: any
+	From, To time.Time // when they were made; To is exclusive; zero: no bound
+	After    Cursor    // the last one seen; zero: from the first
+	Limit    int       // 1 to MaxPage
+}
+
+// ListOrders returns a page of orders.
+func ListOrders(ctx context.Context, tx *sqldb.Tx, f OrderFilter) ([]Order, error) {
+	if err := checkPage(f.Limit); err != nil {
+		return nil, err
+	}
+	var c conditions
+	if f.State != "" {
+		if !f.State.Valid() {
+			return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a state of orders", clip(string(f.State))).InField("state")
+		}
+		c.add("state = $%d", string(f.State))
+	}
+	if f.PayerID != uuid.Nil {
+		c.add("payer_id = $%d", f.PayerID)
+	}
+	if f.PayeeID != uuid.Nil {
+		c.add("(payee_customer_id = $%d OR payee_payee_id = $%d)", f.PayeeID, f.PayeeID)
+	}
+	c.period("created_at", f.From, f.To, f.After)
+	list, err := orders(ctx, tx, c.where(), c.args, fmt.Sprintf(" ORDER BY created_at, id LIMIT %d", f.Limit))
+	if err != nil {
+		return nil, fmt.Errorf("list orders: %w", err)
+	}
+	return list, nil
+}
+
+// OrderEvent is a change of an order's state.
+type OrderEvent struct {
+	At       time.Time
+	Actor    string
+	From, To State // From is empty for the first
+	Reason   string
+}
+
+// OrderEvents returns what happened to an order, oldest first.
+func OrderEvents(ctx context.Context, tx *sqldb.Tx, order uuid.UUID) ([]OrderEvent, error) {
+	var list []OrderEvent
+	err := each(ctx, tx, "SELECT at, actor, from_state, to_state, reason FROM order_events WHERE order_id = $1 ORDER BY ordinal",
+		[]any{order}, func(rows *sqldb.Rows) error {
+			var e OrderEvent
+			err := rows.Scan(&e.At, &e.Actor, &e.From, &e.To, &e.Reason)
+			list = append(list, e)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("events of order %s: %w", order, err)
+	}
+	return list, nil
+}
+
+// insertOrder stores a new order in StateReceived, with its first event.
+func (s *Service) insertOrder(ctx context.Context, tx *sqldb.Tx, o *Order) error {
+	o.State, o.Reason, o.events = StateReceived, ReasonCommand, 1
+	o.binding = s.bind(*o)
+	customer, payee := uuid.Nil, uuid.Nil
+	switch o.PayeeKind {
+	case Person:
+		customer = o.PayeeID
+	case Charity, Business:
+		payee = o.PayeeID
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO orders (id, order_key, message_id, channel, first_id, version, state, reason, events,
+			payer_id, payer_user_id, payee_kind, payee_customer_id, payee_payee_id, payee_user_id, payee_handle,
+			amount, currency, language, binding, message_at, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
+		o.ID, o.Key, o.MessageID, o.Channel, o.FirstID, int64(o.Version), string(o.State), o.Reason, o.events,
+		o.PayerID, o.PayerUserID, string(o.PayeeKind), sqldb.NullUUID(customer), sqldb.NullUUID(payee), o.PayeeUserID, o.PayeeHandle,
+		int64(o.Amount), string(o.Currency), o.Language, o.binding, o.MessageAt, o.CreatedAt)
+	if err != nil {
+		return fmt.Errorf("store order %s: %w", o.Key, err)
+	}
+	return recordOrderEvent(ctx, tx, o.ID, 0, OrderEvent{At: o.CreatedAt, Actor: ActorService, To: StateReceived, Reason: ReasonCommand})
+}
+
+func recordOrderEvent(ctx context.Context, tx *sqldb.Tx, order uuid.UUID, ordinal int64, e OrderEvent) error {
+	_, err := tx.Exec(ctx, `INSERT INTO order_events (order_id, ordinal, at, actor, from_state, to_state, reason)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`, order, ordinal, e.At, e.Actor, string(e.From), string(e.To), e.Reason)
+	if err != nil {
+		return fmt.Errorf("record an event of order %s: %w", order, err)
+	}
+	return nil
+}
+
+// change moves an order to another state, with everything that o has of that
+// state, and records the event. The order must be as o says: a change that
+// somebody else made first, or one that the states do not allow, is CodeConflict.
+func change(ctx context.Context, tx *sqldb.Tx, o *Order, to State, actor, reason string, at time.Time) error {
+	from := o.State
+	if !slices.Contains(transitions(from), to) {
+		return ledger.Errorf(ledger.CodeConflict, "order %s is %s and cannot become %s", o.ID, from, to).InField("order")
+	}
+	if !to.Open() {
+		o.ClosedAt = at
+	}
+	n, err := tx.Exec(ctx, `UPDATE orders SET state = $1, reason = $2, events = events + 1, hold_id = $3, token_hash = $4, expires_at = $5,
+			transaction_id = $6, effective_date = $7, confirmation_id = $8, closed_at = $9
+		WHERE id = $10 AND state = $11`,
+		string(to), reason, sqldb.NullUUID(o.HoldID), nullBytes(o.tokenHash), o.ExpiresAt,
+		sqldb.NullUUID(o.TransactionID), o.EffectiveDate, sqldb.NullUUID(o.confirmationID), o.ClosedAt, o.ID, string(from))
+	if err != nil {
+		return fmt.Errorf("change order %s to %s: %w", o.ID, to, err)
+	}
+	if n != 1 {
+		return ledger.Errorf(ledger.CodeConflict, "order %s is no longer %s", o.ID, from).InField("order")
+	}
+	if err := recordOrderEvent(ctx, tx, o.ID, o.events, OrderEvent{At: at, Actor: actor, From: from, To: to, Reason: reason}); err != nil {
+		return err
+	}
+	o.State, o.Reason, o.events = to, reason, o.events+1
+	return nil
+}
+
+func nullBytes(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
+
+// release gives back what an open order holds and moves it to a final state.
+func (s *Service) release(ctx context.Context, tx *sqldb.Tx, o *Order, to State, actor, reason string, at time.Time) error {
+	if o.HoldID != uuid.Nil {
+		_, err := s.engine.VoidHoldTx(ctx, tx, ledger.VoidHoldRequest{Key: o.voidKey(), HoldID: o.HoldID, Expired: to == StateExpired})
+		// A hold that the ledger has let go by itself holds nothing any more.
+		if err != nil && ledger.CodeOf(err) != ledger.CodeHoldClosed {
+			return fmt.Errorf("release the money of order %s: %w", o.ID, err)
+		}
+	}
+	return change(ctx, tx, o, to, actor, reason, at)
+}

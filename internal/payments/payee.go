@@ -1,0 +1,302 @@
+package payments
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+	"tweetledger/ledger/engine"
+)
+
+// Rhythm is how often a payee is paid out.
+type Rhythm string
+
+// The rhythms of payouts.
+const (
+	Daily       Rhythm = "daily"
+	Weekly      Rhythm = "weekly"
+	Fortnightly Rhythm = "fortnightly"
+	Monthly     Rhythm = "monthly"
+)
+
+// Payee is a charity or a business that customers can pay.
+type Payee struct {
+	ID        uuid.UUID
+	Code      string    // unique: "acf"
+	Kind      PayeeKind // Charity or Business
+	Name      string
+	Status    Status
+	AccountID uuid.UUID // account in the ledger, code PayableCode(Code)
+	IBAN      string    // without blanks; empty: nothing can be paid out yet
+	BIC       string    // may be empty
+	// CommissionPoints is the commission in hundredths of a percent of what is paid
+	// out; CommissionMinimum, in minor units, is taken where that comes to less.
+	CommissionPoints  int
+	CommissionMinimum ledger.Amount
+	Rhythm            Rhythm
+	CreatedAt         time.Time
+}
+
+// NewPayee is what is known of a charity or business that staff enrol.
+type NewPayee struct {
+	Code              string // 1 to 32 of a-z 0-9 -
+	Kind              PayeeKind
+	Name              string
+	IBAN              string // blanks are removed; empty: given later
+	BIC               string
+	CommissionPoints  int // 0 to 10000
+	CommissionMinimum ledger.Amount
+	Rhythm            Rhythm // empty: Monthly
+}
+
+// PayableCode returns the code of the account in the ledger that says what a
+// payee is owed.
+func PayableCode(payeeCode string) string { return "payable:" + payeeCode }
+
+// payableShards spreads the balance rows of a payee's account: a campaign makes
+// it hot, and it has no bounds.
+const payableShards = 8
+
+var payeeCodePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+
+func (n *NewPayee) normalise() error {
+	invalid := func(field, format string, args ...any) error {
+		return ledger.Errorf(ledger.CodeInvalid, format, args...).InField(field)
+	}
+	if n.Rhythm == "" {
+		n.Rhythm = Monthly
+	}
+	switch {
+	case !payeeCodePattern.MatchString(n.Code):
+		return invalid("code", "%q is not a payee code: 1 to 32 of a-z 0-9 -, starting with a letter or digit", clip(n.Code))
+	case n.Kind != Charity && n.Kind != Business:
+		return invalid("kind", "%q is not a kind of payee; use charity or business", clip(string(n.Kind)))
+	case n.CommissionPoints < 0 || n.CommissionPoints > 10_000:
+		return invalid("commission_points", "the commission must be 0 to 10000 hundredths of a percent, not %d", n.CommissionPoints)
+	case n.CommissionMinimum < 0:
+		return invalid("commission_minimum", "the minimum must not be below zero")
+	case n.Rhythm != Daily && n.Rhythm != Weekly && n.Rhythm != Fortnightly && n.Rhythm != Monthly:
+		return invalid("rhythm", "%q is not a rhythm; use daily, weekly, fortnightly or monthly", clip(string(n.Rhythm)))
+	}
+	if err := validText("name", n.Name, maxName); err != nil {
+		return err
+	}
+	var err error
+	n.IBAN, n.BIC, err = bankAccount(n.IBAN, n.BIC)
+	return err
+}
+
+func bankAccount(iban, bic string) (string, string, error) {
+	var err error
+	if iban != "" {
+		if iban, err = ParseIBAN(iban); err != nil {
+			return "", "", err
+		}
+	}
+	if bic != "" {
+		if iban == "" {
+			return "", "", ledger.Errorf(ledger.CodeInvalid, "a BIC without an IBAN says nothing; give both").InField("bic")
+		}
+		if bic, err = ParseBIC(bic); err != nil {
+			return "", "", err
+		}
+	}
+	return iban, bic, nil
+}
+
+const payeeColumns = `id, code, kind, name, status, account_id, COALESCE(iban, ''), COALESCE(bic, ''), commission_points,
+	commission_minimum, rhythm, created_at`
+
+func scanPayee(rows *sqldb.Rows) (Payee, error) {
+	var p Payee
+	err := rows.Scan(&p.ID, &p.Code, &p.Kind, &p.Name, &p.Status, &p.AccountID, &p.IBAN, &p.BIC, &p.CommissionPoints,
+		&p.CommissionMinimum, &p.Rhythm, &p.CreatedAt)
+	return p, err
+}
+
+// EnrolPayee makes a payee and opens its account. To enrol a code again with the
+// same kind and name changes nothing; another payee's code is CodeConflict.
+func (s *Service) EnrolPayee(ctx context.Context, n NewPayee) (Payee, error) {
+	if err := n.normalise(); err != nil {
+		return Payee{}, err
+	}
+	p := Payee{Code: n.Code, Kind: n.Kind, Name: n.Name, Status: Open, IBAN: n.IBAN, BIC: n.BIC, CommissionPoints: n.CommissionPoints,
+		CommissionMinimum: n.CommissionMinimum, Rhythm: n.Rhythm, CreatedAt: s.engine.Now()}
+	var err error
+	if p.ID, err = s.newID(); err != nil {
+		return Payee{}, err
+	}
+	var enrolled Payee
+	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		before, err := FindPayee(ctx, tx, p.Code)
+		if err == nil {
+			if before.Kind != p.Kind || before.Name != p.Name {
+				return ledger.Errorf(ledger.CodeConflict, "%s is the code of another payee; choose another", p.Code).InField("code")
+			}
+			enrolled = before
+			return nil
+		}
+		if ledger.CodeOf(err) != ledger.CodeNotFound {
+			return err
+		}
+		enrolled, err = s.enrolPayee(ctx, tx, p)
+		return err
+	})
+	if err != nil {
+		return Payee{}, fmt.Errorf("enrol payee: %w", err)
+	}
+	return enrolled, nil
+}
+
+func (s *Service) enrolPayee(ctx context.Context, tx *sqldb.Tx, p Payee) (Payee, error) {
+	account, err := s.engine.OpenAccountTx(ctx, tx, ledger.Account{
+		ID: ledger.SystemAccountID(PayableCode(p.Code)), Code: PayableCode(p.Code), Name: "Payable " + p.Code, Category: ledger.CharityPayable,
+		Side: ledger.Credit, Currency: s.config.Currency, Shards: payableShards, OpenedAt: p.CreatedAt,
+	})
+	if err != nil {
+		return Payee{}, fmt.Errorf("open the account: %w", err)
+	}
+	p.AccountID = account.ID
+	_, err = tx.Exec(ctx, `INSERT INTO payees (id, code, kind, name, status, account_id, iban, bic, commission_points, commission_minimum, rhythm, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		p.ID, p.Code, string(p.Kind), p.Name, string(p.Status), p.AccountID, sqldb.NullText(p.IBAN), sqldb.NullText(p.BIC),
+		int64(p.CommissionPoints), int64(p.CommissionMinimum), string(p.Rhythm), p.CreatedAt)
+	if err != nil {
+		return Payee{}, fmt.Errorf("store the payee: %w", err)
+	}
+	return p, nil
+}
+
+// FindPayee returns the payee with the given code, or CodeNotFound.
+func FindPayee(ctx context.Context, tx *sqldb.Tx, code string) (Payee, error) {
+	return onePayee(ctx, tx, "code = $1", code, code)
+}
+
+// FindPayeeByID returns the payee with the given id, or CodeNotFound.
+func FindPayeeByID(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (Payee, error) {
+	return onePayee(ctx, tx, "id = $1", id, id.String())
+}
+
+func onePayee(ctx context.Context, tx *sqldb.Tx, where string, arg any, name string) (Payee, error) {
+	var found []Payee
+	err := each(ctx, tx, "SELECT "+payeeColumns+" FROM payees WHERE "+where, []any{arg}, func(rows *sqldb.Rows) error {
+		p, err := scanPayee(rows)
+		found = append(found, p)
+		return err
+	})
+	if err != nil {
+		return Payee{}, fmt.Errorf("find payee %s: %w", clip(name), err)
+	}
+	if len(found) == 0 {
+		return Payee{}, ledger.Errorf(ledger.CodeNotFound, "there is no payee %s", clip(name)).InField("payee")
+	}
+	return found[0], nil
+}
+
+// PayeeFilter selects a page of payees, in order of their codes.
+type PayeeFilter struct {
+	AfterCode string // empty: from the first
+	Limit     int    // 1 to MaxPage
+}
+
+// ListPayees returns a page of payees.
+func ListPayees(ctx context.Context, tx *sqldb.Tx, f PayeeFilter) ([]Payee, error) {
+	if err := checkPage(f.Limit); err != nil {
+		return nil, err
+	}
+	var list []Payee
+	err := each(ctx, tx, fmt.Sprintf("SELECT %s FROM payees WHERE code > $1 ORDER BY code LIMIT %d", payeeColumns, f.Limit),
+		[]any{f.AfterCode}, func(rows *sqldb.Rows) error {
+			p, err := scanPayee(rows)
+			list = append(list, p)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("list payees: %w", err)
+	}
+	return list, nil
+}
+
+// Payee returns the payee with the given code, or CodeNotFound.
+func (s *Service) Payee(ctx context.Context, code string) (Payee, error) {
+	var p Payee
+	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		var err error
+		p, err = FindPayee(ctx, tx, code)
+		return err
+	})
+	return p, err
+}
+
+// SetPayeeBankAccount gives a payee the account that it is paid out to, for a reason.
+func (s *Service) SetPayeeBankAccount(ctx context.Context, code, iban, bic, actor, reason string) error {
+	if err := validAct(actor, reason); err != nil {
+		return err
+	}
+	if iban == "" {
+		return ledger.Errorf(ledger.CodeInvalid, "give the IBAN to pay out to").InField("iban")
+	}
+	iban, bic, err := bankAccount(iban, bic)
+	if err != nil {
+		return err
+	}
+	now := s.engine.Now()
+	return s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		p, err := FindPayee(ctx, tx, code)
+		if err != nil || (p.IBAN == iban && p.BIC == bic) {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "UPDATE payees SET iban = $1, bic = $2 WHERE id = $3", iban, sqldb.NullText(bic), p.ID); err != nil {
+			return fmt.Errorf("set the bank account of payee %s: %w", code, err)
+		}
+		return recordPartyEvent(ctx, tx, p.ID, PartyEvent{At: now, Actor: actor, Event: "bank_account", Reason: reason})
+	})
+}
+
+// SetPayeeStatus blocks a payee or lifts that, for a reason. What is closed stays
+// closed: CodeConflict.
+func (s *Service) SetPayeeStatus(ctx context.Context, code string, status Status, actor, reason string) error {
+	if err := validAct(actor, reason); err != nil {
+		return err
+	}
+	if status != Open && status != Blocked && status != Closed {
+		return ledger.Errorf(ledger.CodeInvalid, "%q is not a status; use open, blocked or closed", clip(string(status))).InField("status")
+	}
+	now := s.engine.Now()
+	return s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		p, err := FindPayee(ctx, tx, code)
+		if err != nil || p.Status == status {
+			return err
+		}
+		if err := mayBecome(p.Status, p.Code); err != nil {
+			return err
+		}
+		if status == Closed {
+			if err := s.mustBeEmpty(ctx, tx, p.AccountID, p.Code); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, "UPDATE payees SET status = $1 WHERE id = $2", string(status), p.ID); err != nil {
+			return fmt.Errorf("set the status of payee %s: %w", code, err)
+		}
+		return recordPartyEvent(ctx, tx, p.ID, PartyEvent{At: now, Actor: actor, Event: string(status), Reason: reason})
+	})
+}
+
+// mustBeEmpty refuses to close a party that still has, or is about to have, money.
+func (s *Service) mustBeEmpty(ctx context.Context, tx *sqldb.Tx, accountID uuid.UUID, name string) error {
+	b, err := engine.FindBalance(ctx, tx, accountID)
+	if err != nil {
+		return fmt.Errorf("balance of %s: %w", name, err)
+	}
+	if b.Posted() != 0 || b.DebitsPending != 0 || b.CreditsPending != 0 {
+		return ledger.Errorf(ledger.CodeConflict, "%s still has %s %s and %s on its way; close only at zero", name,
+			b.Posted().Format(b.Currency), b.Currency, (b.DebitsPending + b.CreditsPending).Format(b.Currency)).InField("status")
+	}
+	return nil
+}

@@ -1,0 +1,42 @@
+package payments
+
+import (
+	"context"
+	"regexp"
+
+	"tweetledger/ledger"
+)
+
+// referencePattern is what the acquirer's reference of a charge looks like.
+var referencePattern = regexp.MustCompile(`^[0-9A-Za-z_.:-]{1,64}$`)
+
+// TopUpKey returns the idempotency key of a card top-up.
+func TopUpKey(reference string) string { return "topup:" + reference }
+
+// TopUp books a card charge that the acquirer has collected: debit cards to be
+// settled, credit the wallet. The acquirer's reference makes it happen once: the
+// same one with another amount or customer is CodeConflict. A wallet that would
+// rise above its ceiling is CodeLimitExceeded.
+func (s *Service) TopUp(ctx context.Context, customerNumber string, amount ledger.Amount, reference string) (ledger.Transaction, error) {
+	if !referencePattern.MatchString(reference) {
+		return ledger.Transaction{}, ledger.Errorf(ledger.CodeInvalid,
+			"%q is not a reference: 1 to 64 of letters, digits and _ . : -", clip(reference)).InField("reference")
+	}
+	if amount <= 0 {
+		return ledger.Transaction{}, ledger.Errorf(ledger.CodeInvalid, "the amount must be above zero, not %d", int64(amount)).InField("amount")
+	}
+	c, err := s.Customer(ctx, customerNumber)
+	if err != nil {
+		return ledger.Transaction{}, err
+	}
+	if c.Status == Closed {
+		return ledger.Transaction{}, ledger.Errorf(ledger.CodeAccountClosed,
+			"customer %s is closed; give the money back to the card", c.Number).InField("customer")
+	}
+	return s.engine.Post(ctx, ledger.PostRequest{
+		Key: TopUpKey(reference), Journal: ledger.JournalCards, Label: "Card top-up",
+		Source: ledger.Source{Channel: "card", ID: reference},
+		Postings: []ledger.Posting{{Debit: ledger.SystemAccountID(AccountCardsToSettle), Credit: c.WalletID, Amount: amount,
+			Currency: s.config.Currency}},
+	})
+}
