@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tweetledger/internal/payments"
 	"tweetledger/internal/payouts"
 	"tweetledger/ledger"
 )
@@ -181,7 +182,7 @@ func (r *camtReader) account(s *camtStatement) error {
 	if s.IBAN == "" {
 		return r.refuseAt(line, strings.Join(r.path, "/"), "the account has no IBAN; ask the bank for statements that name the account by its IBAN")
 	}
-	iban, err := payouts.ParseIBAN(s.IBAN)
+	iban, err := payments.ParseIBAN(s.IBAN)
 	if err != nil {
 		return r.refuseAt(line, strings.Join(r.path, "/"), "the account's IBAN is wrong: %w", err)
 	}

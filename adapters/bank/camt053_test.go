@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"tweetledger/internal/payments"
 	"tweetledger/internal/payouts"
 	"tweetledger/ledger"
 )
@@ -243,7 +244,7 @@ func FuzzReadCamt053(f *testing.F) {
 // checkStatement checks what a reader promises of every statement it returns.
 func checkStatement(t *testing.T, s payouts.Statement) {
 	t.Helper()
-	if _, err := payouts.ParseIBAN(s.IBAN); err != nil || s.ID == "" || !s.Currency.Known() || s.Hash != s.ContentHash() {
+	if _, err := payments.ParseIBAN(s.IBAN); err != nil || s.ID == "" || !s.Currency.Known() || s.Hash != s.ContentHash() {
 		t.Fatalf("statement %+v has a wrong head: %v", s, err)
 	}
 	total := s.Opening

@@ -55,8 +55,9 @@ var (
 
 // meteredReader fails once too much has been read for one token.
 type meteredReader struct {
-	r    io.Reader
-	read int
+	r      io.Reader
+	read   int
+	failed bool // r gave an error other than io.EOF
 }
 
 // Read implements io.Reader.
@@ -66,6 +67,7 @@ func (m *meteredReader) Read(p []byte) (int, error) {
 	}
 	n, err := m.r.Read(p)
 	m.read += n
+	m.failed = m.failed || (err != nil && err != io.EOF)
 	return n, err
 }
 
@@ -118,10 +120,12 @@ func (c *cursor) readError(err error) error {
 		return c.refuse("%v; convert the file to UTF-8", err)
 	case broken && strings.Contains(syntax.Msg, "unexpected EOF"):
 		return c.refuseAt(syntax.Line, strings.Join(c.path, "/"), "the file ends in the middle; fetch it again")
+	case c.source.failed:
+		return fmt.Errorf("read %s: %w", c.file, err)
 	case broken:
 		return c.refuseAt(syntax.Line, strings.Join(c.path, "/"), "this is not well-formed XML: %s; fetch the file again", syntax.Msg)
 	}
-	return fmt.Errorf("read %s: %w", c.file, err)
+	return c.refuse("this is not XML that can be read: %w; fetch the file again", err) // an XML version other than 1.0, say
 }
 
 // root moves to the document's root element and returns it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"tweetledger/internal/payments"
 	"tweetledger/internal/payouts"
 	"tweetledger/ledger"
 )
@@ -150,19 +151,22 @@ func painTransferOf(t payouts.CreditTransfer, place string) (painTransfer, error
 type sepaParty struct{ name, iban, bic string }
 
 func painPartyOf(p payouts.Party, place string) (sepaParty, error) {
-	iban, err := payouts.ParseIBAN(p.IBAN)
+	iban, err := payments.ParseIBAN(p.IBAN)
 	if err != nil {
 		return sepaParty{}, ledger.Errorf(ledger.CodeInvalid, "%w", err).InField(place)
 	}
-	if err := payouts.CheckBIC(p.BIC); err != nil {
-		return sepaParty{}, ledger.Errorf(ledger.CodeInvalid, "%w", err).InField(place)
+	bic := p.BIC
+	if bic != "" {
+		if bic, err = payments.ParseBIC(bic); err != nil {
+			return sepaParty{}, ledger.Errorf(ledger.CodeInvalid, "%w", err).InField(place)
+		}
 	}
 	name := clipped(toSEPA(p.Name), maxName)
 	if name == "" {
 		return sepaParty{}, ledger.Errorf(ledger.CodeInvalid, "the name %q cannot be written in the SEPA character set; give one in Latin letters",
 			brief(p.Name)).InField(place + ".name")
 	}
-	return sepaParty{name: name, iban: iban, bic: p.BIC}, nil
+	return sepaParty{name: name, iban: iban, bic: bic}, nil
 }
 
 func (p sepaParty) agent() painAgent {

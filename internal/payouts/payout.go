@@ -1,0 +1,204 @@
+package payouts
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+)
+
+// State is where a payout is in its life.
+type State string
+
+// The states of a payout. A returned or cancelled one frees its donations for
+// another payout, with an end-to-end id of its own.
+const (
+	Prepared  State = "prepared"
+	Approved  State = "approved"
+	Exported  State = "exported"
+	Settled   State = "settled"
+	Returned  State = "returned"
+	Cancelled State = "cancelled"
+)
+
+// Payout is one credit transfer to one payee, and the donations that it pays out.
+type Payout struct {
+	ID         uuid.UUID
+	BatchID    uuid.UUID
+	Batch      string // reference
+	Ordinal    int    // in the batch, from 1
+	PayeeID    uuid.UUID
+	PayeeCode  string
+	AccountID  uuid.UUID // the payee's payable account
+	Currency   ledger.Currency
+	Donations  int
+	Gross      ledger.Amount
+	Commission ledger.Amount
+	Net        ledger.Amount // Gross less Commission: what the payee gets
+	EndToEndID string        // unique for ever
+	Creditor   Party         // as it was when the batch was prepared
+	Remittance string
+	State      State
+	// The transactions of its life, and their effective dates; Nil and zero where
+	// it has not come so far.
+	TransactionID, CancelTransactionID, SettlementTransactionID, ReturnTransactionID uuid.UUID
+	ApprovedOn, CancelledOn, SettledOn, ReturnedOn                                   ledger.Date
+	ReturnReason                                                                     string // ISO code, AC04
+	// Where the bank's statement shows that it was paid; empty before.
+	BankStatement string // statement id
+	BankReference string // the bank's own reference of the entry; may be empty
+}
+
+const payoutSelect = `SELECT p.id, p.batch_id, b.reference, p.ordinal, p.payee_id, y.code, p.account_id, p.currency, p.donations, p.gross, p.commission,
+	p.net, p.end_to_end_id, p.creditor_name, p.creditor_iban, p.creditor_bic, p.remittance, p.state, p.transaction_id, p.cancel_transaction_id,
+	p.settlement_transaction_id, p.return_transaction_id, p.approved_on, p.cancelled_on, p.settled_on, p.returned_on, p.return_reason,
+	COALESCE(s.statement_id, ''), COALESCE(e.reference, '')
+	FROM payouts AS p
+	JOIN payout_batches AS b ON b.id = p.batch_id
+	JOIN payees AS y ON y.id = p.payee_id
+	LEFT JOIN bank_entries AS e ON e.payout_id = p.id AND e.outcome = 'settled'
+	LEFT JOIN bank_statements AS s ON s.id = e.statement_id`
+
+func scanPayout(rows *sqldb.Rows) (Payout, error) {
+	var p Payout
+	err := rows.Scan(&p.ID, &p.BatchID, &p.Batch, &p.Ordinal, &p.PayeeID, &p.PayeeCode, &p.AccountID, &p.Currency, &p.Donations, &p.Gross, &p.Commission,
+		&p.Net, &p.EndToEndID, &p.Creditor.Name, &p.Creditor.IBAN, &p.Creditor.BIC, &p.Remittance, &p.State, &p.TransactionID, &p.CancelTransactionID,
+		&p.SettlementTransactionID, &p.ReturnTransactionID, &p.ApprovedOn, &p.CancelledOn, &p.SettledOn, &p.ReturnedOn, &p.ReturnReason,
+		&p.BankStatement, &p.BankReference)
+	return p, err
+}
+
+// PayoutFilter selects a page of payouts, in order of their end-to-end ids, which
+// is the order in which they were prepared.
+type PayoutFilter struct {
+	BatchID uuid.UUID // Nil: all
+	PayeeID uuid.UUID // Nil: all
+	State   State     // empty: all
+	// From and To select the payouts that the book was changed by in a period:
+	// approved, cancelled, settled or returned on one of its days. Both or none.
+	From, To ledger.Date
+	After    string // end-to-end id of the last payout of the page before
+	Limit    int    // 1 to MaxPage
+}
+
+// ListPayouts returns a page of payouts.
+func ListPayouts(ctx context.Context, tx *sqldb.Tx, f PayoutFilter) ([]Payout, error) {
+	if err := checkPage(f.Limit); err != nil {
+		return nil, err
+	}
+	if f.From.IsZero() != f.To.IsZero() {
+		return nil, ledger.Errorf(ledger.CodeInvalid, "give both ends of the period, or none").InField("from")
+	}
+	var w where
+	if f.BatchID != uuid.Nil {
+		w.and("p.batch_id = ?", f.BatchID)
+	}
+	if f.PayeeID != uuid.Nil {
+		w.and("p.payee_id = ?", f.PayeeID)
+	}
+	if f.State != "" {
+		w.and("p.state = ?", string(f.State))
+	}
+	if !f.From.IsZero() {
+		w.and("(p.approved_on BETWEEN ? AND ? OR p.cancelled_on BETWEEN ? AND ? OR p.settled_on BETWEEN ? AND ? OR p.returned_on BETWEEN ? AND ?)",
+			f.From, f.To, f.From, f.To, f.From, f.To, f.From, f.To)
+	}
+	if f.After != "" {
+		w.and("p.end_to_end_id > ?", f.After)
+	}
+	list, err := collect(ctx, tx, fmt.Sprintf("%s%s ORDER BY p.end_to_end_id LIMIT %d", payoutSelect, w.clause(), f.Limit), w.args, scanPayout)
+	if err != nil {
+		return nil, fmt.Errorf("list payouts: %w", err)
+	}
+	return list, nil
+}
+
+// FindPayout returns the payout with the given end-to-end id, or CodeNotFound.
+func FindPayout(ctx context.Context, tx *sqldb.Tx, endToEndID string) (Payout, error) {
+	list, err := collect(ctx, tx, payoutSelect+" WHERE p.end_to_end_id = $1", []any{endToEndID}, scanPayout)
+	if err != nil {
+		return Payout{}, fmt.Errorf("find payout %s: %w", brief(endToEndID), err)
+	}
+	if len(list) == 0 {
+		return Payout{}, ledger.Errorf(ledger.CodeNotFound, "there is no payout with end-to-end id %s", brief(endToEndID)).InField("end_to_end_id")
+	}
+	return list[0], nil
+}
+
+// payoutsOfBatch returns all payouts of a batch, in their order: at most
+// MaxPayouts.
+func payoutsOfBatch(ctx context.Context, tx *sqldb.Tx, batch Batch) ([]Payout, error) {
+	list, err := collect(ctx, tx, payoutSelect+" WHERE p.batch_id = $1 ORDER BY p.ordinal", []any{batch.ID}, scanPayout)
+	if err != nil {
+		return nil, fmt.Errorf("read the payouts of batch %s: %w", batch.Reference, err)
+	}
+	if len(list) != batch.Payouts {
+		return nil, fmt.Errorf("batch %s should have %d payouts and has %d", batch.Reference, batch.Payouts, len(list))
+	}
+	return list, nil
+}
+
+// Item is a donation in a payout: one posting that credited the payee's account.
+type Item struct {
+	PayoutID      uuid.UUID
+	Ordinal       int // in the payout, from 1
+	TransactionID uuid.UUID
+	Posting       int // ordinal in the transaction, from 0
+	Amount        ledger.Amount
+	// Live is false where the payout was cancelled or returned, so that the
+	// donation belongs to a later one.
+	Live          bool
+	EffectiveDate ledger.Date // of the donation
+}
+
+// ItemFilter selects a page of a payout's items, in order of their ordinals.
+type ItemFilter struct {
+	PayoutID uuid.UUID
+	After    int // ordinal of the last item of the page before
+	Limit    int // 1 to MaxPage
+}
+
+const itemSelect = `SELECT i.payout_id, i.ordinal, i.transaction_id, i.posting, i.amount, i.live, d.effective_date
+	FROM payout_items AS i JOIN postings AS d ON d.transaction_id = i.transaction_id AND d.ordinal = i.posting`
+
+func scanItem(rows *sqldb.Rows) (Item, error) {
+	var i Item
+	var live int64
+	err := rows.Scan(&i.PayoutID, &i.Ordinal, &i.TransactionID, &i.Posting, &i.Amount, &live, &i.EffectiveDate)
+	i.Live = live == 1
+	return i, err
+}
+
+// ListItems returns a page of a payout's donations.
+func ListItems(ctx context.Context, tx *sqldb.Tx, f ItemFilter) ([]Item, error) {
+	if err := checkPage(f.Limit); err != nil {
+		return nil, err
+	}
+	list, err := collect(ctx, tx, fmt.Sprintf("%s WHERE i.payout_id = $1 AND i.ordinal > $2 ORDER BY i.ordinal LIMIT %d", itemSelect, f.Limit),
+		[]any{f.PayoutID, int64(f.After)}, scanItem)
+	if err != nil {
+		return nil, fmt.Errorf("list the donations of payout %s: %w", f.PayoutID, err)
+	}
+	return list, nil
+}
+
+// ItemsOfDonations returns the payout items, live or not, of at most MaxPage
+// transactions: in which payouts their donations are and were. A transaction that
+// was never gathered has none.
+func ItemsOfDonations(ctx context.Context, tx *sqldb.Tx, transactionIDs []uuid.UUID) ([]Item, error) {
+	if len(transactionIDs) == 0 {
+		return nil, nil
+	}
+	if len(transactionIDs) > MaxPage {
+		return nil, ledger.Errorf(ledger.CodeInvalid, "ask for at most %d donations at once, not %d", MaxPage, len(transactionIDs)).InField("transaction_ids")
+	}
+	list, err := collect(ctx, tx, itemSelect+" WHERE "+tx.AnyUUID("i.transaction_id", 1)+" ORDER BY i.transaction_id, i.posting, i.payout_id",
+		[]any{transactionIDs}, scanItem)
+	if err != nil {
+		return nil, fmt.Errorf("list the payouts of donations: %w", err)
+	}
+	return list, nil
+}

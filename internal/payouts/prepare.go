@@ -1,0 +1,336 @@
+package payouts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/shopspring/decimal"
+
+	"tweetledger/internal/payments"
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+	"tweetledger/ledger/engine"
+)
+
+// Bounds of a batch, which is prepared in one database transaction. What does not
+// fit is left for the next batch.
+const (
+	MaxPayouts   = 1_000
+	MaxDonations = 20_000 // of all payouts together
+	// maxBatchesADay is what four digits of a reference count.
+	maxBatchesADay = 9_999
+	// maxPrepareTries bounds how often a batch is gathered anew because another was
+	// being prepared at the same time: one of those at work always succeeds.
+	maxPrepareTries = 16
+)
+
+// PrepareRequest asks for a batch.
+type PrepareRequest struct {
+	Payees        []string    // codes; empty: all payees
+	Until         ledger.Date // donations up to and including it; zero: today
+	ExecutionDate ledger.Date // when the bank is to pay; zero: tomorrow
+	Actor         string
+}
+
+// Refusal is a payee that is owed money but cannot be paid now, and why.
+type Refusal struct {
+	PayeeCode string
+	Err       *ledger.Error
+}
+
+// PrepareResult is a new batch, and whom it leaves out.
+type PrepareResult struct {
+	Batch   Batch
+	Payouts []Payout
+	Refused []Refusal // in order of their codes
+	// Left is set where the batch is full and more may be due: prepare another one.
+	Left bool
+}
+
+// Prepare gathers every donation that is due into payouts, one a payee: the
+// postings that credit the payee's account, up to a date, that were not reversed
+// and are in no other payout. The book is not changed by it. A payee that cannot
+// be paid (no IBAN, blocked, commission above the donations) is refused with a
+// reason and the others go on; where nobody can be paid it is an error: the
+// refusal, or CodeNotFound where nothing is due.
+func (s *Service) Prepare(ctx context.Context, r PrepareRequest) (PrepareResult, error) {
+	today := s.engine.Today()
+	if r.Until.IsZero() {
+		r.Until = today
+	}
+	if r.ExecutionDate.IsZero() {
+		r.ExecutionDate = today.AddDays(1)
+	}
+	switch {
+	case r.ExecutionDate.Before(today):
+		return PrepareResult{}, ledger.Errorf(ledger.CodeInvalid, "the bank cannot pay on %s, which has passed", r.ExecutionDate).InField("execution_date")
+	case today.Before(r.Until):
+		return PrepareResult{}, ledger.Errorf(ledger.CodeInvalid, "%s has not come yet; gather donations until %s", r.Until, today).InField("until")
+	case len(r.Payees) > MaxPayouts:
+		return PrepareResult{}, ledger.Errorf(ledger.CodeInvalid, "a batch pays at most %d payees, not %d", MaxPayouts, len(r.Payees)).InField("payees")
+	}
+	if err := checkActor(r.Actor); err != nil {
+		return PrepareResult{}, err
+	}
+	id, err := s.newID()
+	if err != nil {
+		return PrepareResult{}, err
+	}
+	g := gathering{request: r, id: id, today: today, now: s.engine.Now(), debtor: s.config.Account, currency: s.config.Currency, newID: s.newID}
+	var result PrepareResult
+	for try := 1; ; try++ {
+		err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+			var err error
+			result, err = g.run(ctx, tx)
+			return err
+		})
+		// Another batch took a donation or the reference first: gather what it left.
+		if sqldb.ClassOf(err) != sqldb.ClassUnique || try == maxPrepareTries {
+			break
+		}
+	}
+	if err != nil {
+		return PrepareResult{}, fmt.Errorf("prepare payouts: %w", err)
+	}
+	s.log.InfoContext(ctx, "payouts prepared", "batch", result.Batch.Reference, "payouts", result.Batch.Payouts,
+		"refused", len(result.Refused), "actor", r.Actor)
+	return result, nil
+}
+
+// gathering is one preparation of a batch.
+type gathering struct {
+	request  PrepareRequest
+	id       uuid.UUID // of the batch
+	today    ledger.Date
+	now      time.Time
+	debtor   Party
+	currency ledger.Currency
+	newID    func() (uuid.UUID, error)
+}
+
+// collected is a payout on its way.
+type collected struct {
+	Payout
+	items []Item
+}
+
+func (g gathering) run(ctx context.Context, tx *sqldb.Tx) (PrepareResult, error) {
+	result, found, err := g.earlierRun(ctx, tx)
+	if err != nil || found {
+		return result, err
+	}
+	var list []collected
+	donations := 0
+	err = g.eachPayee(ctx, tx, func(payee payments.Payee) error {
+		room := MaxDonations - donations
+		if len(list) == MaxPayouts || room == 0 {
+			result.Left = true
+			return nil
+		}
+		c, left, err := g.payout(ctx, tx, payee, room)
+		if refusal, ok := errors.AsType[*ledger.Error](err); ok {
+			result.Refused = append(result.Refused, Refusal{PayeeCode: payee.Code, Err: refusal})
+			return nil
+		}
+		if err != nil || c.Donations == 0 {
+			return err
+		}
+		result.Left = result.Left || left
+		donations += c.Donations
+		list = append(list, c)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return PrepareResult{}, err
+	case len(list) > 0:
+		err := g.store(ctx, tx, &result, list)
+		return result, err
+	case len(result.Refused) == 1:
+		return PrepareResult{}, result.Refused[0].Err
+	case len(result.Refused) > 1:
+		first := result.Refused[0]
+		return PrepareResult{}, ledger.Errorf(first.Err.Code, "none of the %d payees that are owed money can be paid; the first: %w", len(result.Refused), first.Err).InField("payees")
+	}
+	return PrepareResult{}, ledger.Errorf(ledger.CodeNotFound, "nothing is due until %s", g.request.Until)
+}
+
+// earlierRun finds the batch where a commit whose fate was unknown did happen.
+func (g gathering) earlierRun(ctx context.Context, tx *sqldb.Tx) (PrepareResult, bool, error) {
+	list, err := collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE id = $1", []any{g.id}, scanBatch)
+	if err != nil || len(list) == 0 {
+		return PrepareResult{}, false, err
+	}
+	payouts, err := payoutsOfBatch(ctx, tx, list[0])
+	return PrepareResult{Batch: list[0], Payouts: payouts}, true, err
+}
+
+// eachPayee calls visit for the payees that were asked for, in order of their codes.
+func (g gathering) eachPayee(ctx context.Context, tx *sqldb.Tx, visit func(payments.Payee) error) error {
+	if len(g.request.Payees) > 0 {
+		for _, code := range sortedUnique(g.request.Payees) {
+			payee, err := payments.FindPayee(ctx, tx, code)
+			if err != nil {
+				return err
+			}
+			if err := visit(payee); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for after := ""; ; {
+		page, err := payments.ListPayees(ctx, tx, payments.PayeeFilter{AfterCode: after, Limit: MaxPage})
+		if err != nil {
+			return err
+		}
+		for _, payee := range page {
+			if err := visit(payee); err != nil {
+				return err
+			}
+		}
+		if len(page) < MaxPage {
+			return nil
+		}
+		after = page[len(page)-1].Code
+	}
+}
+
+// payout gathers what one payee is owed, at most room donations; left says that
+// there are more. Without donations the payout is empty. A ledger.Error is why
+// the payee cannot be paid.
+func (g gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Payee, room int) (c collected, left bool, err error) {
+	items, err := g.due(ctx, tx, payee.AccountID, room+1)
+	if err != nil || len(items) == 0 {
+		return collected{}, false, err
+	}
+	if left = len(items) > room; left {
+		items = items[:room]
+	}
+	var gross ledger.Amount
+	for i := range items {
+		items[i].Ordinal = i + 1
+		if gross, err = gross.Add(items[i].Amount); err != nil {
+			return collected{}, false, err
+		}
+	}
+	commission := Commission(gross, payee.CommissionPoints, payee.CommissionMinimum)
+	switch {
+	case payee.Status != payments.Open:
+		return collected{}, false, ledger.Errorf(ledger.CodeForbidden, "%s is %s; its %s %s stay until it is open again",
+			payee.Code, payee.Status, gross.Format(g.currency), g.currency).InField("payee." + payee.Code)
+	case payee.IBAN == "":
+		return collected{}, false, ledger.Errorf(ledger.CodeInvalid, "%s has no IBAN to pay %s %s to; enter one and prepare again",
+			payee.Code, gross.Format(g.currency), g.currency).InField("payee." + payee.Code)
+	case commission >= gross:
+		return collected{}, false, ledger.Errorf(ledger.CodeInvalid, "%s is owed %s %s, which its commission of %s would eat up; wait for more donations",
+			payee.Code, gross.Format(g.currency), g.currency, commission.Format(g.currency)).InField("payee." + payee.Code)
+	}
+	if err := g.covered(ctx, tx, payee, gross); err != nil {
+		return collected{}, false, err
+	}
+	return collected{
+		Payout: Payout{
+			BatchID: g.id, PayeeID: payee.ID, PayeeCode: payee.Code, AccountID: payee.AccountID, Currency: g.currency, Donations: len(items),
+			Gross: gross, Commission: commission, Net: gross - commission, State: Prepared,
+			Creditor: Party{Name: payee.Name, IBAN: payee.IBAN, BIC: payee.BIC},
+		},
+		items: items,
+	}, left, nil
+}
+
+// Commission is what is kept of a payout of gross minor units: points hundredths
+// of a percent, rounded half up to the minor unit, and at least minimum.
+func Commission(gross ledger.Amount, points int, minimum ledger.Amount) ledger.Amount {
+	const inOne = 4 // a hundredth of a percent is 10⁻⁴
+	share := decimal.NewFromInt(int64(gross)).Mul(decimal.NewFromInt(int64(points))).Shift(-inOne)
+	return max(ledger.Amount(share.Round(0).IntPart()), minimum)
+}
+
+// due reads the donations to a payee that no live payout has: at most limit, the
+// oldest first. What credits the account from the accounts that payouts
+// themselves go through is no donation: it is a return or the undoing of an
+// approval, whose donations are due again by themselves.
+func (g gathering) due(ctx context.Context, tx *sqldb.Tx, account uuid.UUID, limit int) ([]Item, error) {
+	a := accounts()
+	items, err := collect(ctx, tx, fmt.Sprintf(`SELECT d.transaction_id, d.ordinal, d.amount, d.effective_date
+		FROM postings AS d
+		WHERE d.credit_account_id = $1 AND d.effective_date <= $2
+			AND d.debit_account_id <> $3 AND d.debit_account_id <> $4 AND d.debit_account_id <> $5
+			AND NOT EXISTS (SELECT 1 FROM payout_items AS i WHERE i.transaction_id = d.transaction_id AND i.posting = d.ordinal AND i.live = 1)
+			AND NOT EXISTS (SELECT 1 FROM transactions AS r WHERE r.reverses = d.transaction_id)
+		ORDER BY d.effective_date, d.recorded_at, d.transaction_id, d.ordinal LIMIT %d`, limit),
+		[]any{account, g.request.Until, a.safeguarding, a.inTransit, a.commissions}, func(rows *sqldb.Rows) (Item, error) {
+			i := Item{Live: true}
+			err := rows.Scan(&i.TransactionID, &i.Posting, &i.Amount, &i.EffectiveDate)
+			return i, err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("gather donations: %w", err)
+	}
+	return items, nil
+}
+
+// covered makes sure that the payee's account holds what is to be paid out beside
+// what other batches have gathered but not yet had approved. It holds less where
+// a donation was reversed after it had been paid out.
+func (g gathering) covered(ctx context.Context, tx *sqldb.Tx, payee payments.Payee, gross ledger.Amount) error {
+	balance, err := engine.FindBalance(ctx, tx, payee.AccountID)
+	if err != nil {
+		return err
+	}
+	var waiting ledger.Amount
+	err = tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(gross), 0) AS bigint) FROM payouts WHERE payee_id = $1 AND state = 'prepared'",
+		[]any{payee.ID}, &waiting)
+	if err != nil {
+		return fmt.Errorf("read what %s waits for: %w", payee.Code, err)
+	}
+	if free := balance.Available() - waiting; free < gross {
+		return ledger.Errorf(ledger.CodeInsufficientFunds, "%s has donations of %s %s to come, but its account has only %s left; a donation that was already paid out was reversed: settle that first",
+			payee.Code, gross.Format(g.currency), g.currency, free.Format(g.currency)).InField("payee." + payee.Code)
+	}
+	return nil
+}
+
+// store numbers the batch and writes it down.
+func (g gathering) store(ctx context.Context, tx *sqldb.Tx, result *PrepareResult, list []collected) error {
+	var number int64
+	err := tx.QueryRow(ctx, "SELECT COALESCE(MAX(number), 0) + 1 FROM payout_batches WHERE prepared_on = $1", []any{g.today}, &number)
+	if err != nil {
+		return fmt.Errorf("number the batch: %w", err)
+	}
+	if number > maxBatchesADay {
+		return ledger.Errorf(ledger.CodeLimitExceeded, "%d batches were prepared today, which is the most there can be; go on tomorrow", maxBatchesADay)
+	}
+	reference := fmt.Sprintf("PO-%04d%02d%02d-%04d", g.today.Year, g.today.Month, g.today.Day, number)
+	b := Batch{
+		ID: g.id, Reference: reference, State: BatchPrepared, Currency: g.currency, PreparedOn: g.today, Until: g.request.Until,
+		ExecutionDate: g.request.ExecutionDate, Debtor: g.debtor, Payouts: len(list), CreatedBy: g.request.Actor, CreatedAt: g.now,
+		// Part of the random id, so that a book started anew never repeats an id to the bank.
+		MessageID: fmt.Sprintf("%s-%x", reference, g.id[:4]),
+	}
+	for i := range list {
+		p := &list[i]
+		if p.ID, err = g.newID(); err != nil {
+			return err
+		}
+		p.Batch, p.Ordinal = reference, i+1
+		p.EndToEndID = fmt.Sprintf("%s-%05d", b.MessageID, i+1)
+		p.Remittance = fmt.Sprintf("%s: %d dons jusqu'au %s, commission %s %s", reference, p.Donations, g.request.Until,
+			p.Commission.Format(g.currency), g.currency)
+		for j := range p.items {
+			p.items[j].PayoutID = p.ID
+		}
+		if b.Gross, err = b.Gross.Add(p.Gross); err != nil {
+			return err
+		}
+		b.Commission += p.Commission // at most Gross
+		result.Payouts = append(result.Payouts, p.Payout)
+	}
+	b.Net = b.Gross - b.Commission
+	result.Batch = b
+	return insertBatch(ctx, tx, b, list, number)
+}
