@@ -1,0 +1,97 @@
+package reports_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/internal/sqldb/sqltest"
+	"tweetledger/ledger"
+	"tweetledger/reports"
+)
+
+func accountStatement(t *testing.T, db *sqldb.DB, p reports.AccountStatementParams) (reports.Table, error) {
+	t.Helper()
+	p.GeneratedAt = generated
+	return read(t, db, func(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
+		return reports.AccountStatement(ctx, tx, p)
+	})
+}
+
+func TestAccountStatementGolden(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		smallBook(t, newEngine(t, db))
+		for name, p := range map[string]reports.AccountStatementParams{
+			"account_statement_wallet": {Account: "wallet:c-000001", Period: january()},
+			"account_statement_bank":   {Account: "safeguarding-account"},
+			"account_statement_page":   {Account: "payable:croix-rouge", MaxLines: 2},
+			"account_statement_empty":  {Account: "commissions", Period: reports.Period{To: day(2026, 1, 1)}},
+		} {
+			table, err := accountStatement(t, db, p)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			golden(t, name, table)
+		}
+	})
+}
+
+func TestAccountStatementPagesMakeTheWhole(t *testing.T) {
+	db := sqltest.SQLite(t)
+	smallBook(t, newEngine(t, db))
+	p := reports.AccountStatementParams{Account: "payable:croix-rouge", Period: january()}
+	whole, err := accountStatement(t, db, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.MaxLines = 1 // the payout has two lines, which stay together
+	var lines [][]any
+	for forward := any(eur(0)); ; {
+		page, err := accountStatement(t, db, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := page.Rows[0].Cells[8]; got != forward {
+			t.Errorf("a page begins with %v, the one before ended with %v", got, forward)
+		}
+		for _, row := range page.Rows[1 : len(page.Rows)-1] {
+			lines = append(lines, row.Cells)
+		}
+		forward = page.Rows[len(page.Rows)-1].Cells[8]
+		last := page.Facts[len(page.Facts)-1]
+		if last.Name != "next_after" {
+			if forward != fact(t, whole, "closing_balance") {
+				t.Errorf("the last page ends with %v", forward)
+			}
+			break
+		}
+		p.After = uuid.MustParse(last.Value.(string))
+	}
+	if len(lines) != len(whole.Rows)-2 {
+		t.Fatalf("the pages have %d lines, the whole has %d", len(lines), len(whole.Rows)-2)
+	}
+	for i, cells := range lines {
+		if cells[2] != whole.Rows[i+1].Cells[2] || cells[8] != whole.Rows[i+1].Cells[8] {
+			t.Errorf("line %d is %v, want %v", i, cells, whole.Rows[i+1].Cells)
+		}
+	}
+}
+
+func TestAccountStatementRefuses(t *testing.T) {
+	db := sqltest.SQLite(t)
+	smallBook(t, newEngine(t, db))
+	for _, tc := range []struct {
+		params reports.AccountStatementParams
+		want   ledger.Code
+	}{
+		{reports.AccountStatementParams{Account: "nobody"}, ledger.CodeNotFound},
+		{reports.AccountStatementParams{Account: "commissions", After: uuid.New()}, ledger.CodeNotFound},
+		{reports.AccountStatementParams{Account: "commissions", MaxLines: -1}, ledger.CodeInvalid},
+	} {
+		if _, err := accountStatement(t, db, tc.params); ledger.CodeOf(err) != tc.want {
+			t.Errorf("%+v: got %v, want %s", tc.params, err, tc.want)
+		}
+	}
+}
