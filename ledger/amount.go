@@ -52,22 +52,44 @@ func ParseAmount(s string, c Currency) (Amount, error) {
 	if err != nil {
 		return 0, Errorf(CodeInvalid, "%q is not an amount; write it like 12.50", clip(s))
 	}
+	// AmountOf forgives 12.500, which is exact; but who writes that may well mean
+	// twelve thousand five hundred.
+	if exp, ok := c.Exponent(); ok && d.Exponent() < -exp {
+		return 0, tooManyDecimals(s, exp, c)
+	}
 	return AmountOf(d, c)
 }
+
+func tooManyDecimals(amount string, exp int32, c Currency) *Error {
+	return Errorf(CodeInvalid, "%s has more than the %d decimals of %s", clip(amount), exp, c)
+}
+
+// maxShift bounds the exponents that AmountOf looks at: none further out than 64
+// digits from the point belongs to an amount, and to write one out could take
+// gigabytes.
+const maxShift = 64
 
 // AmountOf returns d, in major units, as an Amount. It never rounds: more
 // decimals than the currency has is an Error with CodeInvalid.
 func AmountOf(d decimal.Decimal, c Currency) (Amount, error) {
 	exp, ok := c.Exponent()
 	if !ok {
-		return 0, Errorf(CodeInvalid, "%q is not an ISO 4217 currency code", string(c))
+		return 0, Errorf(CodeInvalid, "%q is not an ISO 4217 currency code", clip(string(c)))
+	}
+	switch {
+	case d.IsZero():
+		return 0, nil
+	case d.Exponent() > maxShift:
+		return 0, Errorf(CodeOverflow, "an amount with more than %d digits does not fit in 64 bits", maxShift)
+	case d.Exponent() < -maxShift:
+		return 0, Errorf(CodeInvalid, "an amount with more than %d decimals has more than the %d of %s", maxShift, exp, c)
 	}
 	minor := d.Shift(exp)
 	if !minor.IsInteger() {
-		return 0, Errorf(CodeInvalid, "%s has more than the %d decimals of %s", d, exp, c)
+		return 0, tooManyDecimals(d.String(), exp, c)
 	}
 	if !minor.BigInt().IsInt64() {
-		return 0, Errorf(CodeOverflow, "%s %s does not fit in 64 bits", d, c)
+		return 0, Errorf(CodeOverflow, "%s %s does not fit in 64 bits", clip(d.String()), c)
 	}
 	return Amount(minor.IntPart()), nil
 }

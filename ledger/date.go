@@ -19,10 +19,10 @@ func DateIn(t time.Time, loc *time.Location) Date {
 	return Date{Year: y, Month: m, Day: d}
 }
 
-// ParseDate reads "2006-01-02".
+// ParseDate reads "2006-01-02", in the years 1 to 9999.
 func ParseDate(s string) (Date, error) {
 	t, err := time.Parse(time.DateOnly, s)
-	if err != nil {
+	if err != nil || t.Year() < 1 {
 		return Date{}, Errorf(CodeInvalid, "%q is not a date; write it like 2026-01-31", clip(s))
 	}
 	return DateIn(t, time.UTC), nil
@@ -33,6 +33,12 @@ func (d Date) String() string { return fmt.Sprintf("%04d-%02d-%02d", d.Year, d.M
 
 // IsZero reports whether d is the zero Date, which stands for "not given".
 func (d Date) IsZero() bool { return d == Date{} }
+
+// valid reports whether d is a day of the calendar that every database can keep:
+// in the years 1 to 9999.
+func (d Date) valid() bool {
+	return d.Year >= 1 && d.Year <= 9999 && DateIn(d.Midnight(time.UTC), time.UTC) == d
+}
 
 // Before reports whether d is earlier than e.
 func (d Date) Before(e Date) bool { return d.Compare(e) < 0 }

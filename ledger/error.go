@@ -51,7 +51,11 @@ type Error struct {
 // Errorf makes an Error with a formatted message. %w wraps as in fmt.Errorf.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
+	cause := errors.Unwrap(err)
+	if _, many := err.(interface{ Unwrap() []error }); many {
+		cause = err
+	}
+	return &Error{Code: code, Message: err.Error(), Err: cause}
 }
 
 // InField returns e with the part of the request that it is about.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -99,7 +100,7 @@ func (r ReverseRequest) IdempotencyKey() string { return r.Key }
 // Validate implements Request.
 func (r PostRequest) Validate() error {
 	if err := firstError(validateKey(r.Key), validateJournal(r.Journal), validateLabel(r.Label),
-		r.Source.validate(), validateMetadata(r.Metadata)); err != nil {
+		validateDate(r.EffectiveDate, "effective_date"), r.Source.validate(), validateMetadata(r.Metadata)); err != nil {
 		return err
 	}
 	if len(r.Postings) < 1 || len(r.Postings) > MaxPostings {
@@ -115,7 +116,7 @@ func (r PostRequest) Validate() error {
 
 // Validate implements Request.
 func (r HoldRequest) Validate() error {
-	return firstError(validateKey(r.Key), r.Source.validate(),
+	return firstError(validateKey(r.Key), validateExpiry(r.ExpiresAt), r.Source.validate(),
 		Posting{Debit: r.Debit, Credit: r.Credit, Amount: r.Amount, Currency: r.Currency}.validate())
 }
 
@@ -127,7 +128,8 @@ func (r PostHoldRequest) Validate() error {
 	if r.Amount < 0 {
 		return Errorf(CodeInvalid, "the amount must be above zero, or 0 for all, not %d", int64(r.Amount)).InField("amount")
 	}
-	return firstError(validateKey(r.Key), validateJournal(r.Journal), validateLabel(r.Label), validateMetadata(r.Metadata))
+	return firstError(validateKey(r.Key), validateJournal(r.Journal), validateLabel(r.Label),
+		validateDate(r.EffectiveDate, "effective_date"), validateMetadata(r.Metadata))
 }
 
 // Validate implements Request.
@@ -143,7 +145,8 @@ func (r ReverseRequest) Validate() error {
 	if r.TransactionID == uuid.Nil {
 		return Errorf(CodeInvalid, "name the transaction to reverse").InField("transaction_id")
 	}
-	return firstError(validateKey(r.Key), validateLabel(r.Label), validateMetadata(r.Metadata))
+	return firstError(validateKey(r.Key), validateLabel(r.Label),
+		validateDate(r.EffectiveDate, "effective_date"), validateMetadata(r.Metadata))
 }
 
 // Hash implements Request.
@@ -225,9 +228,11 @@ func (h *hasher) metadata(m map[string]string) {
 
 func (h *hasher) sum() [sha256.Size]byte { return sha256.Sum256(h.buf) }
 
+// microseconds returns an instant as a number. No instant that is accepted has
+// the number of the zero time.
 func microseconds(t time.Time) int64 {
 	if t.IsZero() {
-		return 0
+		return math.MinInt64
 	}
 	return t.UnixMicro()
 }

@@ -119,7 +119,26 @@ func validateLabel(label string) error {
 	return nil
 }
 
+// validateDate checks a date that may be left out.
+func validateDate(d Date, field string) error {
+	if !d.IsZero() && !d.valid() {
+		return Errorf(CodeInvalid, "%s is not a day of the calendar", d).InField(field)
+	}
+	return nil
+}
+
+// validateExpiry keeps out what a database cannot store or would sort wrongly.
+func validateExpiry(t time.Time) error {
+	if year := t.UTC().Year(); year < 1 || year > 9999 {
+		return Errorf(CodeInvalid, "the year %d is not between 1 and 9999", year).InField("expires_at")
+	}
+	return nil
+}
+
 func (s Source) validate() error {
+	if err := validateDate(s.Date, "source.date"); err != nil {
+		return err
+	}
 	switch {
 	case s.Channel == "" && s.ID == "":
 		return nil
