@@ -39,8 +39,8 @@ func ClassOf(err error) Class {
 	if _, ok := errors.AsType[*ambiguousError](err); ok {
 		return ClassAmbiguous
 	}
-	if _, ok := errors.AsType[*crdb.AmbiguousCommitError](err); ok {
-		return ClassAmbiguous
+	if e, ok := errors.AsType[*crdb.AmbiguousCommitError](err); ok {
+		return classOfCommit(e)
 	}
 	if e, ok := errors.AsType[*crdb.MaxRetriesExceededError](err); ok {
 		return ClassOf(errors.Unwrap(e))
@@ -55,6 +55,18 @@ func ClassOf(err error) Class {
 		return ClassConnectionLost
 	}
 	return ClassNone
+}
+
+// classOfCommit classifies what cockroach-go calls ambiguous, which is each error
+// of a commit but 40001. Where the database itself named the row or the state
+// that it refused, nothing is in doubt.
+func classOfCommit(err *crdb.AmbiguousCommitError) Class {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		if strings.HasPrefix(e.Code, "23") || strings.HasPrefix(e.Code, "25") {
+			return classOfSQLState(e.Code)
+		}
+	}
+	return ClassAmbiguous
 }
 
 // classOfSQLState classifies the codes of PostgreSQL and CockroachDB.
@@ -76,7 +88,7 @@ func classOfSQLState(code string) Class {
 		return ClassCheck
 	case code == "22003":
 		return ClassOutOfRange
-	case strings.HasPrefix(code, "08"), code == "57P01", code == "57P02", code == "57P03", code == "58C01":
+	case strings.HasPrefix(code, "08"), code == "53300", code == "57P01", code == "57P02", code == "57P03", code == "58C01":
 		return ClassConnectionLost
 	}
 	return ClassOther

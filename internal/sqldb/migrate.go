@@ -34,7 +34,10 @@ func (db *DB) provider() (*goose.Provider, error) {
 	if db.engine == SQLite {
 		dialect = goose.DialectSQLite3
 	}
-	provider, err := goose.NewProvider(dialect, db.write, files, goose.WithDisableGlobalRegistry(true))
+	// goose numbers its rows with a sequence, and in CockroachDB 22.1 a transaction
+	// that uses a sequence it has just created waits for itself for ever.
+	isolate := goose.WithIsolateDDL(db.engine == CockroachDB)
+	provider, err := goose.NewProvider(dialect, db.write, files, goose.WithDisableGlobalRegistry(true), isolate)
 	if err != nil {
 		return nil, fmt.Errorf("migrations of %s: %w", db.engine, err)
 	}

@@ -44,13 +44,18 @@ func (db *DB) writeRetrying(ctx context.Context, fn func(ctx context.Context, tx
 			return err
 		}
 		if attempt == maxRetries {
-			return &ledger.Error{Code: ledger.CodeUnavailable, Err: err,
-				Message: fmt.Sprintf("the database refused the transaction %d times; try again later: %v", maxRetries+1, err)}
+			return gaveUp(err)
 		}
 		if err := db.pause(ctx, attempt); err != nil {
 			return err
 		}
 	}
+}
+
+// gaveUp is the error of a transaction whose every attempt failed with one like err.
+func gaveUp(err error) error {
+	return &ledger.Error{Code: ledger.CodeUnavailable, Err: err,
+		Message: fmt.Sprintf("the database refused the transaction %d times; try again later: %v", maxRetries+1, err)}
 }
 
 // writeOnce is one attempt. An error after fn succeeded came from the commit.
@@ -60,6 +65,9 @@ func (db *DB) writeOnce(ctx context.Context, fn func(ctx context.Context, tx *Tx
 		committing = false
 		if err := fn(ctx, &Tx{tx: sqlTx, db: db, writes: true}); err != nil {
 			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err // nothing was sent yet, so nothing is in doubt
 		}
 		committing = true
 		return nil
@@ -71,10 +79,23 @@ func (db *DB) writeOnce(ctx context.Context, fn func(ctx context.Context, tx *Tx
 	} else {
 		err = db.beginAndCommit(ctx, attempt)
 	}
-	if err != nil && committing && ClassOf(err) == ClassConnectionLost {
+	if err != nil && committing && db.commitInDoubt(err) {
 		return &ambiguousError{err}
 	}
 	return err
+}
+
+// commitInDoubt reports whether the error of a commit leaves open if it happened:
+// where the server's answer did not arrive. SQLite has no server; there a commit
+// that was interrupted is rolled back.
+func (db *DB) commitInDoubt(err error) bool {
+	if db.engine == SQLite {
+		return false
+	}
+	if _, ok := errors.AsType[*crdb.TxnRestartError](err); ok {
+		return false // the server had refused the commit and asked for a restart
+	}
+	return ClassOf(err) == ClassConnectionLost || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // beginAndCommit is for PostgreSQL and SQLite, where cockroach-go would drop the
@@ -113,8 +134,11 @@ func (db *DB) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 	for attempt := 0; ; attempt++ {
 		err := db.readOnce(ctx, fn)
 		class := ClassOf(err)
-		if (class != ClassSerialization && class != ClassConnectionLost) || attempt == maxRetries || ctx.Err() != nil {
+		if (class != ClassSerialization && class != ClassConnectionLost) || ctx.Err() != nil {
 			return err
+		}
+		if attempt == maxRetries {
+			return gaveUp(err)
 		}
 		if err := db.pause(ctx, attempt); err != nil {
 			return err
@@ -142,7 +166,7 @@ func (db *DB) readOnce(ctx context.Context, fn func(ctx context.Context, tx *Tx)
 type ambiguousError struct{ err error }
 
 func (e *ambiguousError) Error() string {
-	return "the connection was lost during the commit, so whether it happened is unknown: " + e.err.Error()
+	return "the commit was interrupted, so whether it happened is unknown: " + e.err.Error()
 }
 
 func (e *ambiguousError) Unwrap() error { return e.err }

@@ -68,7 +68,7 @@ type DB struct {
 func ParseURL(rawURL string) (Engine, error) {
 	scheme, rest, ok := strings.Cut(rawURL, ":")
 	switch {
-	case ok && scheme == "sqlite" && rest != "":
+	case ok && scheme == "sqlite" && namesFile(rest):
 		return SQLite, nil
 	case ok && (scheme == "postgres" || scheme == "postgresql"):
 		return PostgreSQL, nil
@@ -78,6 +78,12 @@ func ParseURL(rawURL string) (Engine, error) {
 	return "", ledger.Errorf(ledger.CodeInvalid,
 		"%q names no database; write sqlite:FILE, postgres://USER@HOST/DATABASE or cockroach://USER@HOST/DATABASE",
 		redact(rawURL)).InField("--db")
+}
+
+// namesFile keeps out what other programs read as something else than a file: a
+// book in memory would be lost, and in sqlite://x it is unclear if x is a host.
+func namesFile(s string) bool {
+	return s != "" && s != ":memory:" && (!strings.HasPrefix(s, "//") || strings.HasPrefix(s, "///"))
 }
 
 // Open opens the database that rawURL names and makes sure that it answers. It
@@ -148,6 +154,7 @@ func (db *DB) openServer(rawURL string) error {
 	if _, ok := config.RuntimeParams["application_name"]; !ok {
 		config.RuntimeParams["application_name"] = "tweetledger"
 	}
+	config.RuntimeParams["timezone"] = "UTC" // in which goose's timestamps are written and read
 	db.write = stdlib.OpenDB(*config)
 	db.write.SetMaxOpenConns(maxServerConns)
 	db.write.SetMaxIdleConns(maxServerConns)
@@ -181,12 +188,25 @@ func (db *DB) Close() error {
 	return err
 }
 
-// redact removes the password from a database URL.
+// redact removes the password from a database URL. What it cannot take apart it
+// does not show: the password may be what made the URL unreadable.
 func redact(rawURL string) string {
-	if u, err := url.Parse(rawURL); err == nil && u.User != nil {
-		return u.Redacted()
+	scheme, _, _ := strings.Cut(rawURL, ":")
+	if scheme == string(SQLite) || !strings.ContainsAny(rawURL, "@?") {
+		return rawURL
 	}
-	return rawURL
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Host == "" && u.User == nil && u.Path == "" {
+		return "[not readable]"
+	}
+	query := u.Query()
+	for _, secret := range []string{"password", "sslpassword"} {
+		if query.Has(secret) {
+			query.Set(secret, "xxxxx")
+			u.RawQuery = query.Encode()
+		}
+	}
+	return u.Redacted()
 }
 
 func isDir(path string) bool {

@@ -102,7 +102,7 @@ func (tx *Tx) prepared(ctx context.Context, query string) *sql.Stmt {
 }
 
 // prepareNew prepares what transactions have noted. A statement that cannot be
-// prepared stays as it is and fails where it is used.
+// prepared now is noted again where it is used next.
 func (db *DB) prepareNew(ctx context.Context) {
 	db.mu.Lock()
 	queries := db.unprepared
@@ -110,11 +110,12 @@ func (db *DB) prepareNew(ctx context.Context) {
 	db.mu.Unlock()
 	for _, query := range queries {
 		stmt, err := db.write.PrepareContext(ctx, query)
-		if err != nil {
-			continue
-		}
 		db.mu.Lock()
-		db.stmts[query] = stmt
+		if err == nil {
+			db.stmts[query] = stmt
+		} else {
+			delete(db.stmts, query)
+		}
 		db.mu.Unlock()
 	}
 }

@@ -44,7 +44,7 @@ func Each(t *testing.T, fn func(t *testing.T, db *sqldb.DB)) {
 // of what does not depend on the engine.
 func SQLite(t testing.TB) *sqldb.DB {
 	t.Helper()
-	return open(t, sqliteURL(t), true)
+	return open(t, sqliteURL(t))
 }
 
 // New returns an empty database with the newest schema on engine. Where the
@@ -52,7 +52,7 @@ func SQLite(t testing.TB) *sqldb.DB {
 // TWEETLEDGER_REQUIRE_ENGINES says so.
 func New(t testing.TB, engine sqldb.Engine) *sqldb.DB {
 	t.Helper()
-	return open(t, EmptyURL(t, engine), true)
+	return open(t, EmptyURL(t, engine))
 }
 
 // URL is New for tests that open the database themselves, as those that run the
@@ -60,7 +60,7 @@ func New(t testing.TB, engine sqldb.Engine) *sqldb.DB {
 func URL(t testing.TB, engine sqldb.Engine) string {
 	t.Helper()
 	rawURL := EmptyURL(t, engine)
-	if err := open(t, rawURL, true).Close(); err != nil {
+	if err := open(t, rawURL).Close(); err != nil {
 		t.Fatalf("close the new %s database: %v", engine, err)
 	}
 	return rawURL
@@ -157,19 +157,18 @@ func sqliteURL(t testing.TB) string {
 	return "sqlite:" + filepath.Join(t.TempDir(), "book.db")
 }
 
-// open opens a database until the test ends.
-func open(t testing.TB, rawURL string, migrate bool) *sqldb.DB {
+// open brings a database to the newest schema and keeps it open until the test ends.
+func open(t testing.TB, rawURL string) *sqldb.DB {
 	t.Helper()
-	ctx := context.Background() // the test's own context ends before its cleanup
+	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+	defer cancel()
 	db, err := sqldb.Open(ctx, rawURL)
 	if err != nil {
 		t.Fatalf("sqltest: %v", err)
 	}
 	t.Cleanup(func() { _ = db.Close() }) // a test may have closed it
-	if migrate {
-		if _, err := db.MigrateUp(ctx); err != nil {
-			t.Fatalf("sqltest: %v", err)
-		}
+	if _, err := db.MigrateUp(ctx); err != nil {
+		t.Fatalf("sqltest: %v", err)
 	}
 	return db
 }
