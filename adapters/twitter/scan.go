@@ -1,6 +1,7 @@
 package twitter
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -239,9 +240,10 @@ func (s *scanned) cutRepost() {
 // dropQuotedCommands drops the quoted passages that hold a command: somebody
 // tells what another wrote. Quotation marks around other words stay.
 func (s *scanned) dropQuotedCommands(commands map[string]string) {
+	var unclosed []rune // searched for in vain: looked for once, however often it is opened
 	for i := 0; i < len(s.tokens); i++ {
 		closing := s.closingQuote(i)
-		if closing == 0 {
+		if closing == 0 || slices.Contains(unclosed, closing) {
 			continue
 		}
 		end := i + 1
@@ -249,6 +251,7 @@ func (s *scanned) dropQuotedCommands(commands map[string]string) {
 			end++
 		}
 		if end == len(s.tokens) {
+			unclosed = append(unclosed, closing)
 			continue
 		}
 		if s.holdsCommand(s.tokens[i:end], commands) {
