@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 
 	"tweetledger/ledger"
 )
@@ -31,13 +32,19 @@ func (db *DB) provider() (*goose.Provider, error) {
 		return nil, fmt.Errorf("migrations of %s: %w", db.engine, err)
 	}
 	dialect := goose.DialectPostgres
-	if db.engine == SQLite {
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	switch db.engine {
+	case SQLite:
 		dialect = goose.DialectSQLite3
+	case CockroachDB:
+		store, err := database.NewStoreFromQuerier(goose.DefaultTablename, cockroachVersions{})
+		if err != nil {
+			return nil, fmt.Errorf("migrations of %s: %w", db.engine, err)
+		}
+		dialect = goose.DialectCustom
+		options = append(options, goose.WithStore(store))
 	}
-	// goose numbers its rows with a sequence, and in CockroachDB 22.1 a transaction
-	// that uses a sequence it has just created waits for itself for ever.
-	isolate := goose.WithIsolateDDL(db.engine == CockroachDB)
-	provider, err := goose.NewProvider(dialect, db.write, files, goose.WithDisableGlobalRegistry(true), isolate)
+	provider, err := goose.NewProvider(dialect, db.write, files, options...)
 	if err != nil {
 		return nil, fmt.Errorf("migrations of %s: %w", db.engine, err)
 	}
