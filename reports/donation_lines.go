@@ -1,0 +1,201 @@
+package reports
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/payments"
+	"tweetledger/internal/payouts"
+	"tweetledger/ledger"
+)
+
+// donationLine is a posting on the payee's account, and what explains it.
+type donationLine struct {
+	transaction ledger.Transaction
+	posting     int
+	kind        entryKind
+	amount      ledger.Amount // signed: what is owed grows or shrinks by it
+	donor       string
+	payout      *payouts.Payout
+}
+
+// itemKey is a donation as payouts know it: a posting of a transaction.
+type itemKey struct {
+	transaction uuid.UUID
+	posting     int
+}
+
+// addPage explains a page of the account's transactions and adds their lines.
+func (s *donationStatement) addPage(ctx context.Context, transactions []ledger.Transaction) error {
+	paidBy, err := s.payoutsOf(ctx, transactions)
+	if err != nil {
+		return err
+	}
+	for _, t := range transactions {
+		lines, err := s.explain(t)
+		if err != nil {
+			return err
+		}
+		for _, line := range lines {
+			item := itemKey{t.ID, line.posting}
+			if payout, ok := paidBy[item]; ok {
+				line.payout = &payout
+			}
+			if err := s.addLine(line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// payoutsOf returns the live payouts that the transactions' donations are in.
+func (s *donationStatement) payoutsOf(ctx context.Context, transactions []ledger.Transaction) (map[itemKey]payouts.Payout, error) {
+	ids := make([]uuid.UUID, len(transactions))
+	for i, t := range transactions {
+		ids[i] = t.ID
+	}
+	items, err := payouts.ItemsOfDonations(ctx, s.tx, ids)
+	if err != nil {
+		return nil, err
+	}
+	paidBy := map[itemKey]payouts.Payout{}
+	for _, item := range items {
+		if payout, ok := s.payouts[item.PayoutID]; ok && item.Live {
+			paidBy[itemKey{item.TransactionID, item.Posting}] = payout
+		}
+	}
+	return paidBy, nil
+}
+
+// explain says what each of a transaction's postings on the payee's account is,
+// and checks it against the payment or payout that it belongs to.
+func (s *donationStatement) explain(t ledger.Transaction) ([]donationLine, error) {
+	var lines []donationLine
+	var total ledger.Amount
+	for i, p := range t.Postings {
+		line := donationLine{transaction: t, posting: i, kind: entryOther}
+		switch s.account.ID {
+		case p.Credit:
+			line.amount = p.Amount
+		case p.Debit:
+			line.amount = -p.Amount
+		default:
+			continue
+		}
+		var err error
+		if total, err = total.Add(line.amount); err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+	}
+	if d, ok := s.donations[t.ID]; ok {
+		delete(s.donations, t.ID)
+		return lines, s.explainDonation(lines, d, total)
+	}
+	if step, ok := s.steps[t.ID]; ok {
+		delete(s.steps, t.ID)
+		return lines, s.explainPayout(lines, step)
+	}
+	if t.Reverses != uuid.Nil {
+		s.reversed[t.Reverses] = true
+		for i := range lines {
+			lines[i].kind = entryReversal
+		}
+	}
+	return lines, nil
+}
+
+func (s *donationStatement) explainDonation(lines []donationLine, d payments.Donation, total ledger.Amount) error {
+	t := lines[0].transaction
+	if total != d.Amount || s.account.Currency != d.Currency || t.EffectiveDate != d.EffectiveDate {
+		return s.mismatch("donation %s is %s %s on %s, but the ledger has %s on %s", d.Key, d.Amount.Format(d.Currency), d.Currency,
+			d.EffectiveDate, s.money(total), t.EffectiveDate)
+	}
+	for i := range lines {
+		lines[i].kind, lines[i].donor = entryDonation, d.Donor
+	}
+	return nil
+}
+
+func (s *donationStatement) explainPayout(lines []donationLine, step payoutStep) error {
+	commissions := ledger.SystemAccountID(payments.AccountCommissions)
+	var net, commission ledger.Amount
+	for i := range lines {
+		line := &lines[i]
+		line.payout = &step.payout
+		p := line.transaction.Postings[line.posting]
+		if p.Debit == commissions || p.Credit == commissions {
+			line.kind = step.commission
+			commission += line.amount
+		} else {
+			line.kind = step.net
+			net += line.amount
+		}
+	}
+	want := step.payout
+	t := lines[0].transaction
+	if net != step.sign*want.Net || commission != step.sign*want.Commission || t.EffectiveDate != step.on {
+		return s.mismatch("payout %s is %s and %s of commission on %s, but the ledger has %s and %s on %s", want.EndToEndID,
+			s.money(step.sign*want.Net), s.money(step.sign*want.Commission), step.on, s.money(net), s.money(commission), t.EffectiveDate)
+	}
+	return nil
+}
+
+func (s *donationStatement) addLine(line donationLine) error {
+	if len(s.rows) == MaxDonationLines {
+		return tooManyLines()
+	}
+	t := line.transaction
+	var err error
+	if s.balance, err = s.balance.Add(line.amount); err != nil {
+		return err
+	}
+	if s.sums[line.kind] == nil {
+		s.sums[line.kind] = &sum{}
+	}
+	s.sums[line.kind].add(line.amount)
+	if line.kind == entryDonation && line.payout == nil {
+		if s.unpaid[t.ID] == nil {
+			s.unpaid[t.ID] = &sum{}
+		}
+		s.unpaid[t.ID].add(line.amount)
+	}
+	reference := donationReference(t)
+	if line.kind == entryOther {
+		reference += " " + t.Label
+	}
+	cells := []any{t.EffectiveDate, string(line.kind), reference, nil, nil, nil, nil, nil, nil, s.cash(line.amount), s.cash(s.balance)}
+	if line.donor != "" {
+		cells[3] = line.donor
+	}
+	if p := line.payout; p != nil {
+		cells[4], cells[5] = p.EndToEndID, string(p.State)
+		if !p.SettledOn.IsZero() {
+			cells[6] = p.SettledOn
+		}
+		if p.BankReference != "" {
+			cells[7] = p.BankReference
+		} else if p.BankStatement != "" {
+			cells[7] = p.BankStatement
+		}
+		if p.ReturnReason != "" {
+			cells[8] = p.ReturnReason
+		}
+	}
+	s.rows = append(s.rows, Row{Cells: cells})
+	return nil
+}
+
+// shortID is how much of a transaction's id a reference shows: enough beside the
+// source, and little enough to read out on the telephone.
+const shortID = 8
+
+func donationReference(t ledger.Transaction) string {
+	reference := t.ID.String()[:shortID]
+	if source, ok := sourceText(t.Source).(string); ok && t.Journal != ledger.JournalPayouts { // payouts have their column
+		reference += " " + source
+	}
+	return reference
+}
