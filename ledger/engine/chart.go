@@ -8,9 +8,16 @@ import (
 	"tweetledger/ledger"
 )
 
+// MaxChartEntries bounds one call of SetChart: a dozen categories with decades of
+// changes each.
+const MaxChartEntries = 1000
+
 // SetChart adds dated entries to the chart of accounts, or replaces those of the
 // same category and date. All entries are stored, or none.
 func (e *Engine) SetChart(ctx context.Context, entries []ledger.ChartEntry) error {
+	if len(entries) > MaxChartEntries {
+		return ledger.Errorf(ledger.CodeInvalid, "%d chart entries at once; at most %d are taken", len(entries), MaxChartEntries)
+	}
 	for i, entry := range entries {
 		if err := entry.Validate(); err != nil {
 			return fmt.Errorf("chart entry %d: %w", i+1, err)

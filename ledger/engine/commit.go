@@ -59,14 +59,19 @@ func (e *Engine) submit(ctx context.Context, r ledger.Request) Outcome {
 	case out := <-c.outcome:
 		return out
 	case <-ctx.Done():
-		return Outcome{Err: errInterrupted(ctx)}
+		return c.outcomeOr(errInterrupted(ctx))
 	case <-e.done:
-		select {
-		case out := <-c.outcome:
-			return out
-		default:
-			return Outcome{Err: errClosed()}
-		}
+		return c.outcomeOr(errClosed())
+	}
+}
+
+// outcomeOr returns the outcome if it is there already.
+func (c *call) outcomeOr(err error) Outcome {
+	select {
+	case out := <-c.outcome:
+		return out
+	default:
+		return Outcome{Err: err}
 	}
 }
 
@@ -209,6 +214,10 @@ func (e *Engine) Submit(ctx context.Context, requests []ledger.Request) ([]Outco
 		chunk, places, size = nil, nil, 0
 	}
 	for i, r := range requests {
+		if r == nil {
+			outcomes[i] = Outcome{Err: ledger.Errorf(ledger.CodeInvalid, "there is no request at place %d", i)}
+			continue
+		}
 		if err := r.Validate(); err != nil {
 			outcomes[i] = Outcome{Err: err}
 			continue
@@ -234,13 +243,16 @@ func (e *Engine) submitTogether(ctx context.Context, requests []ledger.Request) 
 	e.metrics.batch(len(requests), e.clock().Sub(start))
 	if err != nil {
 		outcomes = make([]Outcome, len(requests))
-		for i, r := range requests {
-			outcomes[i].Err = err
-			if refusedBySchema(err) && len(requests) > 1 {
-				outcomes[i] = e.submitTogether(ctx, []ledger.Request{r})[0]
+		if refusedBySchema(err) && len(requests) > 1 {
+			e.log.Warn("the database refused a batch; committing its requests one by one", "requests", len(requests), "err", err)
+			for i := range requests {
+				outcomes[i] = e.submitTogether(ctx, requests[i:i+1])[0]
 			}
+			return outcomes
 		}
-		return outcomes
+		for i := range outcomes {
+			outcomes[i].Err = err
+		}
 	}
 	for _, out := range outcomes {
 		e.metrics.outcome(out)

@@ -66,7 +66,8 @@ func (e *Engine) Verify(ctx context.Context, progress func(done, total int64)) (
 		report = Report{}
 		v := &verifier{tx: tx, report: &report, progress: progress,
 			accounts: map[uuid.UUID]*verified{}}
-		for _, step := range []func(context.Context) error{v.readAccounts, v.readTransactions, v.readReversals, v.readHolds, v.compareBalances} {
+		for _, step := range []func(context.Context) error{v.readAccounts, v.readTransactions, v.readReversals,
+			v.readHolds, v.readReleases, v.compareBalances} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -224,16 +225,19 @@ func (v *verifier) readReversals(ctx context.Context) error {
 	})
 }
 
-// readHolds checks holds against the transactions that posted them, and adds
-// what is still pending to the accounts.
+// readHolds checks holds against the transactions that posted them and the
+// requests that released them, and adds what is still pending to the accounts.
 func (v *verifier) readHolds(ctx context.Context) error {
-	return each(ctx, v.tx, `SELECT `+holdColumns+`, CAST(COALESCE((SELECT SUM(p.amount) FROM transactions t
-			JOIN postings p ON p.transaction_id = t.id WHERE t.hold_id = holds.id), 0) AS `+v.tx.Int8()+`)
+	return each(ctx, v.tx, `SELECT `+holdColumns+`,
+			CAST(COALESCE((SELECT SUM(p.amount) FROM transactions t JOIN postings p ON p.transaction_id = t.id
+				WHERE t.hold_id = holds.id AND p.debit_account_id = holds.debit_account_id
+				AND p.credit_account_id = holds.credit_account_id), 0) AS `+v.tx.Int8()+`),
+			COALESCE((SELECT r.amount FROM hold_releases r WHERE r.hold_id = holds.id), 0)
 		FROM holds ORDER BY id`, nil, func(rows *sqldb.Rows) error {
 		var h ledger.Hold
-		var posted ledger.Amount
+		var posted, released ledger.Amount
 		if err := rows.Scan(&h.ID, &h.Key, &h.Debit, &h.Credit, &h.Amount, &h.Posted, &h.Currency, &h.Status, &h.ExpiresAt,
-			&h.RecordedAt, &h.ClosedAt, &h.Source.Channel, &h.Source.ID, &h.Source.Date, &posted); err != nil {
+			&h.RecordedAt, &h.ClosedAt, &h.Source.Channel, &h.Source.ID, &h.Source.Date, &posted, &released); err != nil {
 			return err
 		}
 		v.report.Holds++
@@ -244,12 +248,59 @@ func (v *verifier) readHolds(ctx context.Context) error {
 		if posted != h.Posted {
 			v.report.add(subject(), "posted amount", posted, h.Posted)
 		}
+		v.checkStatus(h, subject(), posted, released)
 		if h.Status != ledger.HoldPending {
 			return nil
 		}
 		p := ledger.Posting{Debit: h.Debit, Credit: h.Credit, Amount: h.Remaining(), Currency: h.Currency}
 		return v.count(p, subject, func(d, c *delta, amount ledger.Amount) { d.debitsPending, c.creditsPending = amount, amount })
 	})
+}
+
+// checkStatus checks that a hold is in a state that its postings and its release
+// can have led to.
+func (v *verifier) checkStatus(h ledger.Hold, subject string, posted, released ledger.Amount) {
+	ended := h.Status == ledger.HoldVoided || h.Status == ledger.HoldExpired
+	switch {
+	case ended && released == 0:
+		v.report.add(subject, "status", "pending or posted, as nothing released it", h.Status)
+	case !ended && released != 0:
+		v.report.add(subject, "status", "voided or expired, as it was released", h.Status)
+	case h.Status == ledger.HoldPosted && posted == 0:
+		v.report.add(subject, "status", "other than that, as nothing of it was posted", h.Status)
+	}
+	if released != 0 && released != h.Amount-posted {
+		v.report.add(subject, "released amount", h.Amount-posted, released)
+	}
+}
+
+// readReleases checks the keys of the requests that released holds, and that
+// what posts a hold has one.
+func (v *verifier) readReleases(ctx context.Context) error {
+	err := each(ctx, v.tx, "SELECT id, idempotency_key FROM hold_releases ORDER BY id", nil, func(rows *sqldb.Rows) error {
+		var id uuid.UUID
+		var key string
+		if err := rows.Scan(&id, &key); err != nil {
+			return err
+		}
+		if want := ledger.IDOfKey(key); want != id {
+			v.report.add("release "+id.String(), "id for key "+key, want, id)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return each(ctx, v.tx, `SELECT id, hold_id FROM transactions
+		WHERE hold_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.id = transactions.hold_id) ORDER BY id`,
+		nil, func(rows *sqldb.Rows) error {
+			var id, hold uuid.UUID
+			if err := rows.Scan(&id, &hold); err != nil {
+				return err
+			}
+			v.report.add("transaction "+id.String(), "hold that it posts", "in the book", hold)
+			return nil
+		})
 }
 
 // compareBalances compares the stored balances with those computed.

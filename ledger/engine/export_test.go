@@ -1,0 +1,26 @@
+package engine
+
+import "context"
+
+// What the tests in package engine_test need of the inside.
+
+const (
+	MaxBatchPostings = maxBatchPostings
+	MaxQueue         = maxQueue
+	MaxDifferences   = maxDifferences
+)
+
+// Queued returns how many requests wait for the next batch.
+func (e *Engine) Queued() int { return len(e.queue) }
+
+// Closing is closed once Close was called.
+func (e *Engine) Closing() <-chan struct{} { return e.closing }
+
+// AsLedgerError exposes how failures of the database are told to callers.
+func AsLedgerError(err error) error { return asLedgerError(err) }
+
+// Shard returns the shard of hot accounts that e writes.
+func (e *Engine) Shard(shards int) int { return e.shard % shards }
+
+// ErrInterrupted exposes the error of a caller that gave up.
+func ErrInterrupted(ctx context.Context) error { return errInterrupted(ctx) }

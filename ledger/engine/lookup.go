@@ -1,0 +1,46 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+)
+
+// FindTransactions returns the transactions with the given ids, with their
+// postings, by id. Ids that no transaction has are left out.
+func FindTransactions(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUID]ledger.Transaction, error) {
+	found := make(map[uuid.UUID]ledger.Transaction, len(ids))
+	for page := range slices.Chunk(ids, MaxPage) {
+		part, err := transactionsByID(ctx, tx, page)
+		if err != nil {
+			return nil, fmt.Errorf("find %d transactions: %w", len(ids), err)
+		}
+		maps.Copy(found, part)
+	}
+	return found, nil
+}
+
+// FindReversals returns, for those of the given transactions that were reversed,
+// the id of the transaction that did it.
+func FindReversals(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	found := map[uuid.UUID]uuid.UUID{}
+	for page := range slices.Chunk(ids, MaxPage) {
+		err := each(ctx, tx, "SELECT reverses, id FROM transactions WHERE reverses IS NOT NULL AND "+tx.AnyUUID("reverses", 1), []any{page},
+			func(rows *sqldb.Rows) error {
+				var reversed, by uuid.UUID
+				err := rows.Scan(&reversed, &by)
+				found[reversed] = by
+				return err
+			})
+		if err != nil {
+			return nil, fmt.Errorf("find reversals of %d transactions: %w", len(ids), err)
+		}
+	}
+	return found, nil
+}
