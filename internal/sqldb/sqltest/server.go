@@ -28,8 +28,10 @@ const (
 type server struct {
 	url     *url.URL // with the scheme that sqldb.Open takes
 	dropSQL string   // how a test's database is dropped; %s is its name
+	ours    bool     // it was started by this process and ends with it
 
-	mu sync.Mutex // one CREATE or DROP DATABASE at a time
+	mu    sync.Mutex // one CREATE or DROP DATABASE at a time
+	spare []book
 }
 
 // One server of each engine a test process, started by the first test that
@@ -69,18 +71,22 @@ func findServer(engine sqldb.Engine) (*server, error) {
 	}
 	var address *url.URL
 	var err error
+	ours := false
 	if given := os.Getenv(variable); given != "" {
 		if address, err = url.Parse(given); err != nil || address.Host == "" && address.Query().Get("host") == "" {
 			return nil, fmt.Errorf("%s is not a URL like %s://USER@HOST/DATABASE", variable, engine)
 		}
-	} else if address, err = start(); err != nil {
-		return nil, fmt.Errorf("start %s for the tests: %w", engine, err)
+	} else {
+		if address, err = start(); err != nil {
+			return nil, fmt.Errorf("start %s for the tests: %w", engine, err)
+		}
+		ours = true
 	}
 	if address == nil {
 		return nil, nil
 	}
 	address.Scheme = string(engine)
-	return &server{url: address, dropSQL: dropSQL}, nil
+	return &server{url: address, dropSQL: dropSQL, ours: ours}, nil
 }
 
 // createDatabase makes an empty database; drop removes it with all that is still
@@ -94,6 +100,9 @@ func (s *server) createDatabase() (rawURL string, drop func() error, err error) 
 	}
 	database := *s.url
 	database.Path = "/" + name
+	if s.ours && s.url.Scheme == string(sqldb.CockroachDB) {
+		return database.String(), func() error { return nil }, nil // dropping takes it seconds, ending none
+	}
 	return database.String(), func() error { return s.exec(fmt.Sprintf(s.dropSQL, name)) }, nil
 }
 
@@ -120,6 +129,14 @@ func connect(ctx context.Context, address *url.URL) (*pgx.Conn, error) {
 	a := *address
 	a.Scheme = "postgres" // the one that pgx knows
 	return pgx.Connect(ctx, a.String())
+}
+
+func connectTo(ctx context.Context, rawURL string) (*pgx.Conn, error) {
+	address, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	return connect(ctx, address)
 }
 
 // waitReady waits until the process's server answers at the address that locate

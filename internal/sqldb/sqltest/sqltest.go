@@ -50,18 +50,39 @@ func SQLite(t testing.TB) *sqldb.DB {
 // New returns an empty database with the newest schema on engine. Where the
 // machine has no such engine it skips the test, or fails it if
 // TWEETLEDGER_REQUIRE_ENGINES says so.
+//
+// Tests of a process may be given the same database one after the other, emptied
+// in between. A test that changes columns or constraints must use URL.
 func New(t testing.TB, engine sqldb.Engine) *sqldb.DB {
 	t.Helper()
-	return open(t, EmptyURL(t, engine))
+	server := find(t, engine)
+	if server == nil {
+		return open(t, sqliteURL(t))
+	}
+	if !server.ours {
+		return open(t, EmptyURL(t, engine))
+	}
+	b, err := server.takeBook()
+	if err != nil {
+		t.Fatalf("sqltest: new database on %s: %v", engine, err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+		defer cancel()
+		if err := server.giveBack(ctx, b); err != nil {
+			t.Errorf("sqltest: empty the test's database on %s: %v", engine, err)
+		}
+	})
+	return open(t, b.url)
 }
 
 // URL is New for tests that open the database themselves, as those that run the
-// program do.
+// program do. The database is never used again.
 func URL(t testing.TB, engine sqldb.Engine) string {
 	t.Helper()
 	rawURL := EmptyURL(t, engine)
 	if err := open(t, rawURL).Close(); err != nil {
-		t.Fatalf("close the new %s database: %v", engine, err)
+		t.Fatalf("sqltest: close the new database on %s: %v", engine, err)
 	}
 	return rawURL
 }
@@ -70,18 +91,9 @@ func URL(t testing.TB, engine sqldb.Engine) string {
 // Where the machine has no such engine it does as New.
 func EmptyURL(t testing.TB, engine sqldb.Engine) string {
 	t.Helper()
-	if !slices.Contains(Engines(t), engine) {
-		t.Skipf("%s is not in %s", engine, limitVariable)
-	}
-	if engine == sqldb.SQLite {
-		return sqliteURL(t)
-	}
-	server, err := serverOf(engine)
-	if err != nil {
-		t.Fatalf("sqltest: %v", err)
-	}
+	server := find(t, engine)
 	if server == nil {
-		notFound(t, engine)
+		return sqliteURL(t)
 	}
 	rawURL, drop, err := server.createDatabase()
 	if err != nil {
@@ -93,6 +105,26 @@ func EmptyURL(t testing.TB, engine sqldb.Engine) string {
 		}
 	})
 	return rawURL
+}
+
+// find returns the server of engine, which is nil for SQLite. Where the machine
+// has none it ends the test.
+func find(t testing.TB, engine sqldb.Engine) *server {
+	t.Helper()
+	if !slices.Contains(Engines(t), engine) {
+		t.Skipf("%s is not in %s", engine, limitVariable)
+	}
+	if engine == sqldb.SQLite {
+		return nil
+	}
+	server, err := serverOf(engine)
+	if err != nil {
+		t.Fatalf("sqltest: %v", err)
+	}
+	if server == nil {
+		notFound(t, engine)
+	}
+	return server
 }
 
 // The environment variables that choose engines; each is a list with commas.
