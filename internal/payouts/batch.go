@@ -69,22 +69,30 @@ func scanBatch(rows *sqldb.Rows) (Batch, error) {
 // maxReference bounds a batch's reference as a caller may write it.
 const maxReference = 35
 
+// lockBatch is FindBatch for a change of the batch: it holds the row until the
+// transaction ends. It locks through the primary key: locks that CockroachDB takes
+// through another index outlive the transaction by seconds.
+func lockBatch(ctx context.Context, tx *sqldb.Tx, reference string) (Batch, error) {
+	found, err := FindBatch(ctx, tx, reference)
+	if err != nil || tx.ForUpdate() == "" {
+		return found, err
+	}
+	list, err := collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE id = $1"+tx.ForUpdate(), []any{found.ID}, scanBatch)
+	if err != nil {
+		return Batch{}, fmt.Errorf("lock payout batch %s: %w", reference, err)
+	}
+	if len(list) != 1 {
+		return Batch{}, fmt.Errorf("lock payout batch %s: it is gone", reference)
+	}
+	return list[0], nil
+}
+
 // FindBatch returns the batch with the given reference, or CodeNotFound.
 func FindBatch(ctx context.Context, tx *sqldb.Tx, reference string) (Batch, error) {
-	return findBatch(ctx, tx, reference, "")
-}
-
-// lockBatch is FindBatch for a change of the batch: it holds the row until the
-// transaction ends.
-func lockBatch(ctx context.Context, tx *sqldb.Tx, reference string) (Batch, error) {
-	return findBatch(ctx, tx, reference, tx.ForUpdate())
-}
-
-func findBatch(ctx context.Context, tx *sqldb.Tx, reference, lock string) (Batch, error) {
 	if !printable(reference, maxReference) {
 		return Batch{}, ledger.Errorf(ledger.CodeInvalid, "%q is no reference of a payout batch; write it like PO-20261122-0001", brief(reference)).InField("batch")
 	}
-	list, err := collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE reference = $1"+lock, []any{reference}, scanBatch)
+	list, err := collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE reference = $1", []any{reference}, scanBatch)
 	if err != nil {
 		return Batch{}, fmt.Errorf("find payout batch %s: %w", reference, err)
 	}

@@ -166,16 +166,21 @@ func lockPayouts(ctx context.Context, tx *sqldb.Tx, entries []StoredEntry) (map[
 			ids = append(ids, e.EndToEndID)
 		}
 	}
+	scanID := func(rows *sqldb.Rows) (id uuid.UUID, err error) { err = rows.Scan(&id); return id, err }
 	known := map[string]*Payout{}
 	for page := range slices.Chunk(sortedUnique(ids), MaxPage) {
-		if tx.ForUpdate() != "" {
-			_, err := collect(ctx, tx, "SELECT id FROM payouts WHERE "+tx.AnyText("end_to_end_id", 1)+" ORDER BY id"+tx.ForUpdate(),
-				[]any{page}, func(rows *sqldb.Rows) (id uuid.UUID, err error) { return id, rows.Scan(&id) })
-			if err != nil {
-				return nil, fmt.Errorf("lock payouts: %w", err)
-			}
+		found, err := collect(ctx, tx, "SELECT id FROM payouts WHERE "+tx.AnyText("end_to_end_id", 1), []any{page}, scanID)
+		if err != nil {
+			return nil, fmt.Errorf("find payouts: %w", err)
 		}
-		list, err := collect(ctx, tx, payoutSelect+" WHERE "+tx.AnyText("p.end_to_end_id", 1), []any{page}, scanPayout)
+		if len(found) == 0 {
+			continue
+		}
+		locked, err := collect(ctx, tx, "SELECT id FROM payouts WHERE "+tx.AnyUUID("id", 1)+" ORDER BY id"+tx.ForUpdate(), []any{found}, scanID)
+		if err != nil {
+			return nil, fmt.Errorf("lock payouts: %w", err)
+		}
+		list, err := collect(ctx, tx, payoutSelect+" WHERE "+tx.AnyUUID("p.id", 1), []any{locked}, scanPayout)
 		if err != nil {
 			return nil, fmt.Errorf("read payouts: %w", err)
 		}
