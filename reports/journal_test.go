@@ -20,24 +20,6 @@ func journal(t *testing.T, db *sqldb.DB, p reports.JournalParams) (reports.Table
 	})
 }
 
-func TestJournalGolden(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		smallBook(t, newEngine(t, db))
-		for name, p := range map[string]reports.JournalParams{
-			"journal_period": {Period: january()},
-			"journal_vir":    {Period: january(), Journal: "VIR"},
-			"journal_page":   {MaxLines: 6},
-			"journal_empty":  {Journal: "ZZZ"},
-		} {
-			table, err := journal(t, db, p)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			golden(t, name, table)
-		}
-	})
-}
-
 func TestJournalPagesMakeTheWhole(t *testing.T) {
 	db := sqltest.SQLite(t)
 	smallBook(t, newEngine(t, db))

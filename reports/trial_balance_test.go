@@ -23,32 +23,6 @@ func trialBalance(t *testing.T, db *sqldb.DB, p reports.TrialBalanceParams) (rep
 	})
 }
 
-func january() reports.Period {
-	return reports.Period{From: day(2026, 1, 1), To: day(2026, 1, 31), GeneratedAt: generated}
-}
-
-func TestTrialBalanceGolden(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		late := smallBook(t, newEngine(t, db))
-		known := january()
-		known.RecordedAt = late.RecordedAt.Add(-1)
-		for name, p := range map[string]reports.TrialBalanceParams{
-			"trial_balance_all":          {},
-			"trial_balance_as_of":        {Period: reports.Period{To: day(2026, 1, 10)}},
-			"trial_balance_period":       {Period: january()},
-			"trial_balance_detailed":     {Period: january(), Detailed: true},
-			"trial_balance_before_later": {Period: known},
-			"trial_balance_empty":        {Period: reports.Period{To: day(2020, 1, 1)}},
-		} {
-			table, err := trialBalance(t, db, p)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			golden(t, name, table)
-		}
-	})
-}
-
 func TestTrialBalanceNamesWhatTheChartMisses(t *testing.T) {
 	db := sqltest.SQLite(t)
 	e := newEngine(t, db)

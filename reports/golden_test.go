@@ -1,0 +1,60 @@
+package reports_test
+
+import (
+	"testing"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/internal/sqldb/sqltest"
+	"tweetledger/reports"
+)
+
+func january() reports.Period {
+	return reports.Period{From: day(2026, 1, 1), To: day(2026, 1, 31), GeneratedAt: generated}
+}
+
+// TestGolden holds the reports that read the ledger alone to the files in
+// testdata, in every format: one book an engine, since a schema takes long to make
+// on some.
+func TestGolden(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		late := smallBook(t, newEngine(t, db))
+		known := january()
+		known.RecordedAt = late.RecordedAt.Add(-1)
+		check := func(name string, table reports.Table, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			golden(t, name, table)
+		}
+		for name, p := range map[string]reports.TrialBalanceParams{
+			"trial_balance_all":          {},
+			"trial_balance_as_of":        {Period: reports.Period{To: day(2026, 1, 10)}},
+			"trial_balance_period":       {Period: january()},
+			"trial_balance_detailed":     {Period: january(), Detailed: true},
+			"trial_balance_before_later": {Period: known},
+			"trial_balance_empty":        {Period: reports.Period{To: day(2020, 1, 1)}},
+		} {
+			table, err := trialBalance(t, db, p)
+			check(name, table, err)
+		}
+		for name, p := range map[string]reports.JournalParams{
+			"journal_period": {Period: january()},
+			"journal_vir":    {Period: january(), Journal: "VIR"},
+			"journal_page":   {MaxLines: 6},
+			"journal_empty":  {Journal: "ZZZ"},
+		} {
+			table, err := journal(t, db, p)
+			check(name, table, err)
+		}
+		for name, p := range map[string]reports.AccountStatementParams{
+			"account_statement_wallet": {Account: "wallet:c-000001", Period: january()},
+			"account_statement_bank":   {Account: "safeguarding-account"},
+			"account_statement_page":   {Account: "payable:croix-rouge", MaxLines: 2},
+			"account_statement_empty":  {Account: "commissions", Period: reports.Period{To: day(2026, 1, 1)}},
+		} {
+			table, err := accountStatement(t, db, p)
+			check(name, table, err)
+		}
+	})
+}
