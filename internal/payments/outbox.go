@@ -97,8 +97,18 @@ func conversation(channel, conversationID, firstID string) string {
 	return channel + ":" + conversationID
 }
 
+// insertOutbox puts a row last into its queue, also where the clocks of two nodes
+// disagree on what was said first.
 func insertOutbox(ctx context.Context, tx *sqldb.Tx, r OutboxRow, queue string) error {
-	_, err := tx.Exec(ctx, `INSERT INTO outbox (id, kind, queue, channel, in_reply_to, conversation_id, customer_id, order_id, template, text,
+	var last time.Time
+	err := tx.QueryRow(ctx, "SELECT MAX(created_at) FROM outbox WHERE queue = $1 AND status = 'pending'", []any{queue}, &last)
+	if err != nil {
+		return fmt.Errorf("find the end of a queue of the outbox: %w", err)
+	}
+	if !r.CreatedAt.After(last) {
+		r.CreatedAt = last.Add(time.Microsecond)
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO outbox (id, kind, queue, channel, in_reply_to, conversation_id, customer_id, order_id, template, text,
 			status, attempts, next_attempt_at, created_at, external_id, last_error)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 0, $11, $12, '', '')`,
 		r.ID, string(r.Kind), queue, r.Channel, r.InReplyTo, r.ConversationID, sqldb.NullUUID(r.CustomerID), sqldb.NullUUID(r.OrderID),
