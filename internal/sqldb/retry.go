@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/cockroach-go/v2/crdb"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"tweetledger/ledger"
 )
@@ -86,16 +88,19 @@ func (db *DB) writeOnce(ctx context.Context, fn func(ctx context.Context, tx *Tx
 }
 
 // commitInDoubt reports whether the error of a commit leaves open if it happened:
-// where the server's answer did not arrive. SQLite has no server; there a commit
-// that was interrupted is rolled back.
+// always, unless the server's refusal arrived or the commit was never sent.
+// SQLite has no server; there a commit that fails is rolled back.
 func (db *DB) commitInDoubt(err error) bool {
-	if db.engine == SQLite {
+	if db.engine == SQLite || errors.Is(err, sql.ErrTxDone) || errors.Is(err, pgx.ErrTxCommitRollback) {
 		return false
 	}
 	if _, ok := errors.AsType[*crdb.TxnRestartError](err); ok {
 		return false // the server had refused the commit and asked for a restart
 	}
-	return ClassOf(err) == ClassConnectionLost || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return classOfSQLState(e.Code) == ClassConnectionLost
+	}
+	return true
 }
 
 // beginAndCommit is for PostgreSQL and SQLite, where cockroach-go would drop the
