@@ -37,6 +37,10 @@ func TestWholeLife(t *testing.T) {
 		if acf.PayeeCode != "acf" || acf.Donations != 2 || acf.Net != 126_76 || acf.Creditor.IBAN != acfIBAN || msf.Net != 5_00 || msf.Commission != 0 {
 			t.Errorf("payouts are %+v and %+v", acf, msf)
 		}
+		if acf.Remittance != "PO-20261122-0001: 2 dons jusqu'au 2026-11-22, commission 3.25 EUR" ||
+			msf.Remittance != "PO-20261122-0001: 1 don jusqu'au 2026-11-22, commission 0.00 EUR" {
+			t.Errorf("remittances are %q and %q", acf.Remittance, msf.Remittance)
+		}
 		if got := w.payout(acf.EndToEndID); got != acf {
 			t.Errorf("stored %+v\nwant %+v", got, acf)
 		}

@@ -114,6 +114,7 @@ type gathering struct {
 // collected is a payout on its way.
 type collected struct {
 	Payout
+	kind  payments.PayeeKind
 	items []Item
 }
 
@@ -238,6 +239,7 @@ func (g gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Paye
 			Gross: gross, Commission: commission, Net: gross - commission, State: Prepared,
 			Creditor: Party{Name: payee.Name, IBAN: payee.IBAN, BIC: payee.BIC},
 		},
+		kind:  payee.Kind,
 		items: items,
 	}, left, nil
 }
@@ -295,6 +297,18 @@ func (g gathering) covered(ctx context.Context, tx *sqldb.Tx, payee payments.Pay
 	return nil
 }
 
+// counted says, in the payee's language, what a payout consists of: "3 dons".
+func counted(n int, kind payments.PayeeKind) string {
+	noun := "paiement"
+	if kind == payments.Charity {
+		noun = "don"
+	}
+	if n > 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
 // store numbers the batch and writes it down.
 func (g gathering) store(ctx context.Context, tx *sqldb.Tx, result *PrepareResult, list []collected) error {
 	var number int64
@@ -319,7 +333,7 @@ func (g gathering) store(ctx context.Context, tx *sqldb.Tx, result *PrepareResul
 		}
 		p.Batch, p.Ordinal = reference, i+1
 		p.EndToEndID = fmt.Sprintf("%s-%05d", b.MessageID, i+1)
-		p.Remittance = fmt.Sprintf("%s: %d dons jusqu'au %s, commission %s %s", reference, p.Donations, g.request.Until,
+		p.Remittance = fmt.Sprintf("%s: %s jusqu'au %s, commission %s %s", reference, counted(p.Donations, p.kind), g.request.Until,
 			p.Commission.Format(g.currency), g.currency)
 		for j := range p.items {
 			p.items[j].PayoutID = p.ID
