@@ -351,6 +351,9 @@ func (w *world) verify() {
 	})
 }
 
+// sqliteDB is for tests of what does not depend on the engine.
+func sqliteDB(t *testing.T) *sqldb.DB { return sqltest.SQLite(t) }
+
 // onEach runs a test on every engine, in a world of its own that must verify at the end.
 func onEach(t *testing.T, fn func(t *testing.T, w *world)) {
 	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
