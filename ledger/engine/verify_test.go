@@ -1,0 +1,256 @@
+package engine_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/internal/sqldb/sqltest"
+	"tweetledger/ledger"
+	"tweetledger/ledger/engine"
+)
+
+// letTamper takes away what keeps SQLite from it; the servers' grants, which do
+// the same there, do not bind the owner that tests run as.
+func (w *world) letTamper() {
+	w.t.Helper()
+	if w.db.Engine() != sqldb.SQLite {
+		return
+	}
+	for _, table := range []string{"transactions", "postings", "hold_releases"} {
+		w.mustExec("DROP TRIGGER "+table+"_no_update", "DROP TRIGGER "+table+"_no_delete")
+	}
+}
+
+// tampering is one change past the engine, what must be found, and the way back.
+type tampering struct {
+	name     string
+	do, undo string
+	want     []string // subject and what, of every difference
+}
+
+func TestVerifyNamesWhatWasTamperedWith(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := newWorld(t, db)
+		w.mustPost(w.transfer(w.cash, w.marie, 1000))
+		r := w.transfer(w.marie, w.payee, 40)
+		r.Postings = append(r.Postings, ledger.Posting{Debit: w.marie.ID, Credit: w.yoann.ID, Amount: 60, Currency: ledger.EUR})
+		two := w.mustPost(r)
+		wrong := w.mustPost(w.transfer(w.cash, w.yoann, 7))
+		back, err := w.Reverse(w.ctx, ledger.ReverseRequest{Key: w.key(), TransactionID: wrong.ID, Label: "Back"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pending, posted, voided := w.mustHold(w.holdOf(w.marie, w.yoann, 100)), w.mustHold(w.holdOf(w.marie, w.payee, 20)), w.mustHold(w.holdOf(w.marie, w.payee, 10))
+		part, err := w.PostHold(w.ctx, w.postOf(pending, 30))
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := w.PostHold(w.ctx, w.postOf(posted, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		void := ledger.VoidHoldRequest{Key: w.key(), HoldID: voided.ID}
+		if _, err := w.VoidHold(w.ctx, void); err != nil {
+			t.Fatal(err)
+		}
+		w.verify()
+		w.letTamper()
+
+		transaction := func(t ledger.Transaction) string { return "transaction " + t.ID.String() }
+		posting := func(n int, t ledger.Transaction) string { return fmt.Sprintf("posting %d of %s", n, transaction(t)) }
+		hold := func(h ledger.Hold) string { return "hold " + h.ID.String() }
+		set := func(table, where, do, undo string) (string, string) {
+			return "UPDATE " + table + " SET " + do + " WHERE " + where, "UPDATE " + table + " SET " + undo + " WHERE " + where
+		}
+		ofAccount := func(a ledger.Account) string { return "account_id = " + w.lit(a.ID) }
+		byID := func(id uuid.UUID) string { return "id = " + w.lit(id) }
+		nth := func(n int, t ledger.Transaction) string {
+			return fmt.Sprintf("transaction_id = %s AND ordinal = %d", w.lit(t.ID), n)
+		}
+		var cases []tampering
+		add := func(name string, do, undo string, want ...string) {
+			cases = append(cases, tampering{name, do, undo, want})
+		}
+		change := func(name, table, where, do, undo string, want ...string) {
+			do, undo = set(table, where, do, undo)
+			add(name, do, undo, want...)
+		}
+		restore := func(n int, t ledger.Transaction) string {
+			p := t.Postings[n]
+			return fmt.Sprintf(`INSERT INTO postings (transaction_id, ordinal, debit_account_id, credit_account_id, amount, currency, effective_date, recorded_at)
+				SELECT id, %d, %s, %s, %d, '%s', effective_date, recorded_at FROM transactions WHERE %s`,
+				n, w.lit(p.Debit), w.lit(p.Credit), p.Amount, p.Currency, byID(t.ID))
+		}
+		emptyShard := fmt.Sprintf("%s AND shard = %d", ofAccount(w.payee), (w.Shard(4)+1)%4)
+		fullShard := fmt.Sprintf("%s AND shard = %d", ofAccount(w.payee), w.Shard(4))
+
+		change("balance", "balances", ofAccount(w.marie), "credits_posted = credits_posted + 1", "credits_posted = credits_posted - 1",
+			"account marie: credits posted")
+		change("both sides of a balance", "balances", ofAccount(w.bank), "debits_posted = 5, credits_posted = 5", "debits_posted = 0, credits_posted = 0",
+			"account bank: debits posted", "account bank: credits posted")
+		change("balance of a shard", "balances", fullShard, "credits_posted = credits_posted - 1", "credits_posted = credits_posted + 1",
+			"account payee: credits posted")
+		change("pending", "balances", ofAccount(w.marie), "debits_pending = debits_pending + 1", "debits_pending = debits_pending - 1",
+			"account marie: debits pending")
+		change("pending of the other side", "balances", ofAccount(w.yoann), "credits_pending = 0", "credits_pending = 70",
+			"account yoann: credits pending")
+		change("amount of a posting", "postings", nth(0, two), "amount = 41", "amount = 40",
+			"account marie: debits posted", "account payee: credits posted")
+		change("account of a posting", "postings", nth(0, two), "credit_account_id = "+w.lit(w.yoann.ID), "credit_account_id = "+w.lit(w.payee.ID),
+			"account payee: credits posted", "account yoann: credits posted")
+		change("sides of a posting", "postings", nth(0, two), "debit_account_id = credit_account_id, credit_account_id = debit_account_id",
+			"debit_account_id = credit_account_id, credit_account_id = debit_account_id",
+			"account marie: debits posted", "account marie: credits posted", "account payee: debits posted", "account payee: credits posted")
+		add("last posting missing", "DELETE FROM postings WHERE "+nth(1, two), restore(1, two),
+			transaction(two)+": number of postings", "account marie: debits posted", "account yoann: credits posted")
+		add("first posting missing", "DELETE FROM postings WHERE "+nth(0, two), restore(0, two),
+			transaction(two)+": number of postings", posting(1, two)+": ordinal", "account marie: debits posted", "account payee: credits posted")
+		add("only posting missing", "DELETE FROM postings WHERE "+nth(0, wrong), restore(0, wrong),
+			transaction(wrong)+": number of postings", transaction(back)+": mirrored postings of reversed "+transaction(wrong),
+			"account cash: debits posted", "account yoann: credits posted")
+		change("count of postings", "transactions", byID(two.ID), "postings = 3", "postings = 2", transaction(two)+": number of postings")
+		change("date of a posting", "postings", nth(1, two), "effective_date = '2014-10-15'", "effective_date = '2014-10-14'",
+			posting(1, two)+": effective date")
+		change("date of a transaction", "transactions", byID(two.ID), "effective_date = '2014-09-30'", "effective_date = '2014-10-14'",
+			posting(0, two)+": effective date", posting(1, two)+": effective date")
+		change("recorded time of a posting", "postings", nth(0, two), "recorded_at = '2014-10-14T08:00:00.999999Z'",
+			"recorded_at = (SELECT recorded_at FROM transactions t WHERE t.id = transaction_id)", posting(0, two)+": recorded time")
+		change("key of a transaction", "transactions", byID(two.ID), "idempotency_key = 'other'", "idempotency_key = '"+two.Key+"'",
+			transaction(two)+": id for key other")
+		change("key of a hold", "holds", byID(voided.ID), "idempotency_key = 'other'", "idempotency_key = '"+voided.Key+"'",
+			hold(voided)+": id for key other")
+		release := ledger.IDOfKey(void.Key)
+		change("key of a release", "hold_releases", byID(release), "idempotency_key = 'other'", "idempotency_key = '"+void.Key+"'",
+			"release "+release.String()+": id for key other")
+		change("posted amount of a hold", "holds", byID(pending.ID), "posted = 29", "posted = 30",
+			hold(pending)+": posted amount", "account marie: debits pending", "account yoann: credits pending")
+		change("amount of a pending hold", "holds", byID(pending.ID), "amount = 101", "amount = 100",
+			"account marie: debits pending", "account yoann: credits pending")
+		change("amount of a voided hold", "holds", byID(voided.ID), "amount = 11", "amount = 10", hold(voided)+": released amount")
+		change("accounts of a hold", "holds", byID(posted.ID), "credit_account_id = "+w.lit(w.bank.ID), "credit_account_id = "+w.lit(w.payee.ID),
+			hold(posted)+": posted amount", hold(posted)+": status")
+		change("pending hold that is marked as voided", "holds", byID(pending.ID), "status = 'voided', closed_at = recorded_at", "status = 'pending', closed_at = NULL",
+			hold(pending)+": status", "account marie: debits pending", "account yoann: credits pending")
+		change("voided hold that is marked as posted", "holds", byID(voided.ID), "status = 'posted'", "status = 'voided'", hold(voided)+": status")
+		change("voided hold that is marked as pending", "holds", byID(voided.ID), "status = 'pending', closed_at = NULL", "status = 'voided', closed_at = recorded_at",
+			hold(voided)+": status", "account marie: debits pending", "account payee: credits pending")
+		change("posted hold that is marked as expired", "holds", byID(posted.ID), "status = 'expired'", "status = 'posted'", hold(posted)+": status")
+		change("hold that a transaction posts", "transactions", byID(part.ID), "hold_id = "+w.lit(uuid.New()), "hold_id = "+w.lit(pending.ID),
+			transaction(part)+": hold that it posts", hold(pending)+": posted amount")
+		change("transaction that no longer posts a hold", "transactions", byID(whole.ID), "hold_id = NULL", "hold_id = "+w.lit(posted.ID),
+			hold(posted)+": posted amount", hold(posted)+": status")
+		change("reversal that is no mirror", "postings", nth(0, back), "amount = 8", "amount = 7",
+			transaction(back)+": mirrored postings of reversed "+transaction(wrong), "account cash: credits posted", "account yoann: debits posted")
+		change("reversal of something else", "transactions", byID(back.ID), "reverses = "+w.lit(two.ID), "reverses = "+w.lit(wrong.ID),
+			transaction(back)+": mirrored postings of reversed "+transaction(two))
+		add("row of a shard missing", "DELETE FROM balances WHERE "+emptyShard,
+			fmt.Sprintf("INSERT INTO balances (account_id, shard, currency, side) VALUES (%s, %d, 'EUR', 'credit')", w.lit(w.payee.ID), (w.Shard(4)+1)%4),
+			"account payee: number of balance rows")
+		change("number of shards", "accounts", byID(w.payee.ID), "shards = 5", "shards = 4", "account payee: number of balance rows")
+		change("copy of a bound", "balances", ofAccount(w.marie), "max_balance = 250001", "max_balance = 250000", "account marie: bounds of its balance")
+		change("copy of a bound taken away", "balances", ofAccount(w.marie), "min_balance = NULL", "min_balance = 0", "account marie: bounds of its balance")
+		change("minimum of an account", "accounts", byID(w.marie.ID), "min_balance = 5000", "min_balance = 0",
+			"account marie: bounds of its balance", "account marie: available balance")
+		change("maximum of an account", "accounts", byID(w.yoann.ID), "max_balance = 1", "max_balance = 250000",
+			"account yoann: bounds of its balance", "account yoann: expected balance")
+		change("copy of a side", "balances", ofAccount(w.bank), "side = 'credit'", "side = 'debit'", "account bank: side and currency of its balance")
+		add("account without a balance", fmt.Sprintf(`INSERT INTO accounts (id, code, name, category, side, currency, shards, status, opened_at)
+			VALUES (%s, 'ghost', 'Ghost', 'suspense', 'credit', 'EUR', 1, 'open', '2014-10-14T08:00:00.000000Z')`, w.lit(two.ID)),
+			"DELETE FROM accounts WHERE code = 'ghost'", "account ghost: number of balance rows")
+
+		for _, c := range cases {
+			w.mustExec(c.do)
+			report, err := w.Verify(w.ctx, nil)
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			var got []string
+			for _, d := range report.Differences {
+				got = append(got, d.Subject+": "+d.What)
+			}
+			slices.Sort(got)
+			slices.Sort(c.want)
+			if !slices.Equal(got, c.want) || report.OK() {
+				t.Errorf("%s: found\n  %s\nwant\n  %s", c.name, strings.Join(got, "\n  "), strings.Join(c.want, "\n  "))
+			}
+			w.mustExec(c.undo)
+		}
+		w.verify() // all of it was undone
+	})
+}
+
+func TestVerifyReport(t *testing.T) {
+	w := newWorld(t, sqltest.SQLite(t))
+	w.mustPost(w.transfer(w.cash, w.marie, 1000))
+	w.mustHold(w.holdOf(w.marie, w.yoann, 1))
+	var requests []ledger.Request
+	for range engine.MaxDifferences + 5 {
+		r := w.transfer(w.cash, w.payee, 1)
+		for range 10 {
+			r.Postings = append(r.Postings, r.Postings[0])
+		}
+		requests = append(requests, r)
+	}
+	outcomes, err := w.Submit(w.ctx, requests)
+	if err != nil || outcomes[len(outcomes)-1].Err != nil {
+		t.Fatal(err, outcomes[len(outcomes)-1].Err)
+	}
+	const transactions, postings = engine.MaxDifferences + 6, 11*(engine.MaxDifferences+5) + 1
+	var steps [][2]int64
+	report, err := w.Verify(w.ctx, func(done, total int64) { steps = append(steps, [2]int64{done, total}) })
+	if err != nil || !report.OK() {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if report.Transactions != transactions || report.Postings != postings || report.Holds != 1 || report.Accounts != 5 {
+		t.Errorf("got %+v", report)
+	}
+	if want := [][2]int64{{0, postings}, {10_000, postings}, {postings, postings}}; !slices.Equal(steps, want) {
+		t.Errorf("progress was %v, want %v", steps, want)
+	}
+	w.letTamper()
+	w.mustExec("UPDATE transactions SET idempotency_key = 'x' || idempotency_key")
+	report, err = w.Verify(w.ctx, nil)
+	if err != nil || len(report.Differences) != engine.MaxDifferences || report.More != transactions-engine.MaxDifferences {
+		t.Errorf("%d differences and %d more, %v", len(report.Differences), report.More, err)
+	}
+	d := engine.Difference{Subject: "account wallet:7", What: "debits posted", Want: "1.00", Got: "2.00"}
+	if got := d.String(); got != "account wallet:7: debits posted is 2.00, but must be 1.00" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Verify reads one state of the book: writers do not disturb it.
+func TestVerifyUnderWrites(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := newWorld(t, db)
+		w.mustPost(w.transfer(w.cash, w.marie, 100_000))
+		stop, stopped := make(chan struct{}), make(chan error, 1)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					stopped <- nil
+					return
+				default:
+				}
+				if _, err := w.Post(w.ctx, w.transfer(w.marie, w.payee, 1)); err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}()
+		for range 10 {
+			w.verify()
+		}
+		close(stop)
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		w.verify()
+	})
+}
