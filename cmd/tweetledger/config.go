@@ -1,0 +1,212 @@
+package main
+
+import (
+	"crypto/rand"
+	_ "embed" // the example configuration
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"tweetledger/adapters/twitter"
+	"tweetledger/internal/payments"
+	"tweetledger/internal/payouts"
+	"tweetledger/ledger"
+)
+
+// defaultConfig is where the configuration is looked for without --config.
+const defaultConfig = "tweetledger.toml"
+
+// exampleConfig is what init writes: every setting with its default.
+//
+//go:embed tweetledger.toml
+var exampleConfig string
+
+// settings is the configuration file. Amounts are text in major units ("250.00"),
+// so that no float touches them; times are like "48h".
+type settings struct {
+	Service      serviceSettings      `toml:"service"`
+	Rules        ruleSettings         `toml:"rules"`
+	Twitter      twitterSettings      `toml:"twitter"`
+	Safeguarding safeguardingSettings `toml:"safeguarding"`
+
+	folder string // of the file: relative names in it start here
+	getenv func(string) string
+}
+
+type serviceSettings struct {
+	BankName string `toml:"bank_name"`
+	KeyFile  string `toml:"key_file"`
+	PageURL  string `toml:"page_url"`
+	Listen   string `toml:"listen"`
+}
+
+type ruleSettings struct {
+	PersonCap        string   `toml:"person_cap"`
+	CharityCap       string   `toml:"charity_cap"`
+	BusinessCap      string   `toml:"business_cap"`
+	WalletCeiling    string   `toml:"wallet_ceiling"`
+	ConfirmationTerm duration `toml:"confirmation_term"`
+	UnclaimedTerm    duration `toml:"unclaimed_term"`
+	TextRetention    duration `toml:"text_retention"`
+	PageIdle         duration `toml:"page_idle"`
+	SecretTries      int      `toml:"secret_tries"`
+}
+
+type twitterSettings struct {
+	BankUserID    string   `toml:"bank_user_id"`
+	BankHandle    string   `toml:"bank_handle"`
+	Hashtags      []string `toml:"hashtags"`
+	APIURL        string   `toml:"api_url"`
+	TokenFile     string   `toml:"token_file"`
+	UserTokenFile string   `toml:"user_token_file"`
+	Compliance    bool     `toml:"compliance"`
+}
+
+type safeguardingSettings struct {
+	Name string `toml:"name"`
+	IBAN string `toml:"iban"`
+	BIC  string `toml:"bic"`
+}
+
+// duration reads "48h" from TOML.
+type duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	*d = duration(parsed)
+	return err
+}
+
+// settings reads the configuration: the file that --config or TWEETLEDGER_CONFIG
+// names, else tweetledger.toml where there is one, else the defaults alone.
+func (a *app) settings() (settings, error) {
+	file, named := a.configFile, true
+	if file == "" {
+		file = a.getenv("TWEETLEDGER_CONFIG")
+	}
+	if file == "" {
+		file, named = defaultConfig, false
+	}
+	s := settings{folder: filepath.Dir(file), getenv: a.getenv}
+	if _, err := toml.Decode(exampleConfig, &s); err != nil {
+		return settings{}, fmt.Errorf("the default configuration: %w", err)
+	}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) && !named {
+		return s, nil
+	}
+	if err != nil {
+		return settings{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	meta, err := toml.Decode(string(text), &s)
+	if err != nil {
+		return settings{}, fmt.Errorf("%s: %w", file, err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return settings{}, ledger.Errorf(ledger.CodeInvalid, "there is no setting %s; \"tweetledger init\" in an empty folder writes a file with all there are",
+			unknown[0]).InField(file)
+	}
+	return s, nil
+}
+
+func (s settings) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(s.folder, name)
+}
+
+func (s settings) parser() twitter.Config {
+	return twitter.Config{BankUserID: s.Twitter.BankUserID, BankHandle: s.Twitter.BankHandle, Hashtags: s.Twitter.Hashtags}
+}
+
+// payments returns the rules of the payment service, with its key.
+func (s settings) payments() (payments.Config, error) {
+	config := payments.DefaultConfig()
+	config.BankName, config.BankHandle, config.PageURL = s.Service.BankName, s.Twitter.BankHandle, s.Service.PageURL
+	for _, amount := range []struct {
+		name string
+		text string
+		to   *ledger.Amount
+	}{
+		{"rules.person_cap", s.Rules.PersonCap, &config.PersonCap},
+		{"rules.charity_cap", s.Rules.CharityCap, &config.CharityCap},
+		{"rules.business_cap", s.Rules.BusinessCap, &config.BusinessCap},
+		{"rules.wallet_ceiling", s.Rules.WalletCeiling, &config.WalletCeiling},
+	} {
+		parsed, err := ledger.ParseAmount(amount.text, config.Currency)
+		if err != nil {
+			return payments.Config{}, fmt.Errorf("configuration, %s: %w", amount.name, err)
+		}
+		*amount.to = parsed
+	}
+	config.ConfirmationTerm = time.Duration(s.Rules.ConfirmationTerm)
+	config.UnclaimedTerm = time.Duration(s.Rules.UnclaimedTerm)
+	config.TextRetention = time.Duration(s.Rules.TextRetention)
+	config.PageIdle = time.Duration(s.Rules.PageIdle)
+	config.SecretTries = s.Rules.SecretTries
+	key, err := s.key()
+	config.Key = key
+	return config, err
+}
+
+// key returns the service's secret: TWEETLEDGER_KEY, else the key file.
+func (s settings) key() ([]byte, error) {
+	text, from := s.getenv("TWEETLEDGER_KEY"), "TWEETLEDGER_KEY"
+	if text == "" {
+		from = s.path(s.Service.KeyFile)
+		read, err := os.ReadFile(from)
+		if err != nil {
+			return nil, fmt.Errorf("the service needs its key: %w; \"tweetledger init\" makes one", err)
+		}
+		text = string(read)
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(text))
+	if err != nil || len(key) < payments.MinKey {
+		return nil, ledger.Errorf(ledger.CodeInvalid, "the key must be at least %d bytes in hexadecimal digits", payments.MinKey).InField(from)
+	}
+	return key, nil
+}
+
+// writeKey makes a new key in a file that must not exist.
+func writeKey(name string) error {
+	key := make([]byte, payments.MinKey)
+	if _, err := rand.Read(key); err != nil {
+		return fmt.Errorf("make a key: %w", err)
+	}
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(file, hex.EncodeToString(key))
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// token returns a bearer token for X: from the environment, else from its file.
+func (s settings) token(variable, file string) (string, error) {
+	if token := s.getenv(variable); token != "" {
+		return token, nil
+	}
+	if file == "" {
+		return "", ledger.Errorf(ledger.CodeInvalid, "X needs a token: set %s, or name a file in the configuration", variable).InField(variable)
+	}
+	text, err := os.ReadFile(s.path(file))
+	if err != nil {
+		return "", fmt.Errorf("read the token for X: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+func (s settings) payouts() payouts.Config {
+	return payouts.Config{Account: payouts.Party{Name: s.Safeguarding.Name, IBAN: s.Safeguarding.IBAN, BIC: s.Safeguarding.BIC}, Currency: ledger.EUR}
+}

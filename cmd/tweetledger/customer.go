@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"tweetledger/adapters/twitter"
+	"tweetledger/internal/payments"
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+	"tweetledger/ledger/engine"
+	"tweetledger/reports"
+)
+
+func (a *app) customerCommand() *cobra.Command {
+	command := &cobra.Command{Use: "customer", Short: "Enrol customers, link their Twitter accounts, set codes, top up wallets"}
+	command.AddCommand(a.customerAddCommand(), a.customerListCommand(), a.customerLinkCommand(), a.customerCodeCommand(),
+		a.customerTopUpCommand(), a.customerStatusCommand("block", "Block a customer, who then neither pays nor is paid", payments.Blocked),
+		a.customerStatusCommand("unblock", "Lift a customer's block", payments.Open), a.customerUnblockCodeCommand())
+	return command
+}
+
+func (a *app) customerAddCommand() *cobra.Command {
+	var n payments.NewCustomer
+	c := &cobra.Command{
+		Use: "add", Short: "Enrol a customer and open the wallet", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			customer, err := service.EnrolCustomer(c.Context(), n)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "enrolled customer %s with wallet %s\n", customer.Number, payments.WalletCode(customer.Number))
+			return err
+		},
+	}
+	c.Flags().StringVar(&n.Name, "name", "", "full name")
+	c.Flags().StringVar(&n.Phone, "phone", "", "mobile number, like +33612345678")
+	c.Flags().StringVar(&n.Number, "number", "", "customer number, like c-000017 (default the next one)")
+	c.Flags().BoolVar(&n.Named, "named", false, "consents to be named to charities")
+	return c
+}
+
+func (a *app) customerListCommand() *cobra.Command {
+	var format, after string
+	var limit int
+	c := &cobra.Command{
+		Use: "list", Short: "List customers with their wallets", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			book, err := a.openBook(c.Context())
+			if err != nil {
+				return err
+			}
+			var table reports.Table
+			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				table, err = customerTable(ctx, tx, payments.CustomerFilter{AfterNumber: after, Limit: limit})
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			table.GeneratedAt = book.Now()
+			return a.show(table, format, "")
+		},
+	}
+	c.Flags().StringVar(&after, "after", "", "go on behind this customer number")
+	c.Flags().IntVar(&limit, "limit", 1000, "how many at most")
+	formatFlag(c, &format)
+	return c
+}
+
+func customerTable(ctx context.Context, tx *sqldb.Tx, f payments.CustomerFilter) (reports.Table, error) {
+	table := reports.Table{
+		Name: "customers", Title: "Customers",
+		Columns: []reports.Column{
+			{Name: "number", Title: "Number", Kind: reports.Text}, {Name: "name", Title: "Name", Kind: reports.Text},
+			{Name: "status", Title: "Status", Kind: reports.Text}, {Name: "code", Title: "Secret code", Kind: reports.Text},
+			{Name: "twitter", Title: "Twitter", Kind: reports.Text},
+			{Name: "posted", Title: "Wallet", Kind: reports.Money}, {Name: "available", Title: "Available", Kind: reports.Money},
+		},
+	}
+	customers, err := payments.ListCustomers(ctx, tx, f)
+	if err != nil {
+		return reports.Table{}, err
+	}
+	for _, customer := range customers {
+		balance, err := engine.FindBalance(ctx, tx, customer.WalletID)
+		if err != nil {
+			return reports.Table{}, err
+		}
+		links, err := payments.ListLinks(ctx, tx, customer.ID)
+		if err != nil {
+			return reports.Table{}, err
+		}
+		table.Rows = append(table.Rows, reports.Row{Cells: []any{
+			customer.Number, customer.Name, string(customer.Status), codeState(customer), handles(links),
+			reports.Cash{Amount: balance.Posted(), Currency: balance.Currency},
+			reports.Cash{Amount: balance.Available(), Currency: balance.Currency},
+		}})
+	}
+	if len(customers) == f.Limit {
+		table.Notes = append(table.Notes, fmt.Sprintf("There may be more: go on with --after %s", customers[len(customers)-1].Number))
+	}
+	return table, nil
+}
+
+func codeState(c payments.Customer) string {
+	switch {
+	case !c.HasSecret:
+		return "none"
+	case !c.SecretBlockedAt.IsZero():
+		return "blocked"
+	}
+	return "set"
+}
+
+func handles(links []payments.Link) string {
+	names := make([]string, len(links))
+	for i, link := range links {
+		names[i] = "@" + link.Handle + " (" + link.UserID + ")"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (a *app) customerLinkCommand() *cobra.Command {
+	var id, handle string
+	c := &cobra.Command{
+		Use: "link NUMBER --twitter-id ID --handle HANDLE", Short: "Link a Twitter account to a customer, by its numeric id", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			if err := service.LinkCustomer(c.Context(), twitter.Channel, id, strings.TrimPrefix(handle, "@"), args[0]); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "linked Twitter account %s to customer %s\n", id, args[0])
+			return err
+		},
+	}
+	linkFlags(c, &id, &handle)
+	return c
+}
+
+func linkFlags(c *cobra.Command, id, handle *string) {
+	c.Flags().StringVar(id, "twitter-id", "", "numeric user id: handles are renamed and recycled, ids are not")
+	c.Flags().StringVar(handle, "handle", "", "handle as it is now, for people to read")
+}
+
+func (a *app) customerCodeCommand() *cobra.Command {
+	var actor string
+	c := &cobra.Command{
+		Use: "code NUMBER", Short: "Set a customer's secret code; it is read from the terminal or from standard input",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			code, err := a.readCode()
+			if err != nil {
+				return err
+			}
+			if err := service.SetSecretCode(c.Context(), args[0], code, a.actor(actor)); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "set the secret code of customer %s\n", args[0])
+			return err
+		},
+	}
+	actorFlag(c, &actor)
+	return c
+}
+
+func actorFlag(c *cobra.Command, actor *string) {
+	c.Flags().StringVar(actor, "actor", "", "who does this, for the audit trail (default $TWEETLEDGER_ACTOR, else the system user)")
+}
+
+// maxCodeLine bounds what is read as a code: a few digits and a line end.
+const maxCodeLine = 256
+
+// readCode reads a secret code without showing it: codes never stand on a command
+// line, where every process of the machine could read them.
+func (a *app) readCode() (string, error) {
+	if file, ok := a.in.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		fmt.Fprint(a.err, "Secret code: ")
+		code, err := term.ReadPassword(int(file.Fd()))
+		fmt.Fprintln(a.err)
+		if err != nil {
+			return "", fmt.Errorf("read the secret code: %w", err)
+		}
+		return strings.TrimSpace(string(code)), nil
+	}
+	line, err := bufio.NewReader(io.LimitReader(a.in, maxCodeLine)).ReadString('\n')
+	if err != nil && line == "" {
+		return "", ledger.Errorf(ledger.CodeInvalid, "standard input holds no code; write it there as one line")
+	}
+	return strings.TrimSpace(line), nil
+}
+
+func (a *app) customerTopUpCommand() *cobra.Command {
+	var reference string
+	c := &cobra.Command{
+		Use: "topup NUMBER AMOUNT --reference REF", Short: "Book a card top-up that the acquirer has collected",
+		Long: `topup books money that the acquirer has taken from the customer's card:
+debit cards to be settled, credit the wallet. The reference is the acquirer's; the
+same reference twice books once.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			amount, err := ledger.ParseAmount(args[1], service.Config().Currency)
+			if err != nil {
+				return err
+			}
+			made, err := service.TopUp(c.Context(), args[0], amount, reference)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "booked %s %s to the wallet of customer %s (transaction %s)\n",
+				amount.Format(service.Config().Currency), service.Config().Currency, args[0], made.ID)
+			return err
+		},
+	}
+	c.Flags().StringVar(&reference, "reference", "", "the acquirer's reference of the charge")
+	return c
+}
+
+func (a *app) customerStatusCommand(use, short string, status payments.Status) *cobra.Command {
+	var actor, reason string
+	c := &cobra.Command{
+		Use: use + " NUMBER", Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			if err := service.SetCustomerStatus(c.Context(), args[0], status, a.actor(actor), reason); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "customer %s is %s\n", args[0], status)
+			return err
+		},
+	}
+	actorFlag(c, &actor)
+	c.Flags().StringVar(&reason, "reason", "", "why")
+	return c
+}
+
+func (a *app) customerUnblockCodeCommand() *cobra.Command {
+	var actor, reason string
+	c := &cobra.Command{
+		Use: "unblock-code NUMBER", Short: "Lift the block of a secret code after too many wrong tries", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			if err := service.UnblockCode(c.Context(), args[0], a.actor(actor), reason); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "the secret code of customer %s works again\n", args[0])
+			return err
+		},
+	}
+	actorFlag(c, &actor)
+	c.Flags().StringVar(&reason, "reason", "", "why")
+	return c
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tweetledger/ledger"
+	"tweetledger/ledger/engine"
+	"tweetledger/reports"
+)
+
+// progressInterval is how often a progress bar is redrawn: often enough to live,
+// seldom enough not to cost.
+const progressInterval = 100 * time.Millisecond
+
+// asOf is a point in both times of the book, as flags.
+type asOf struct{ date, recorded string }
+
+func (f *asOf) flags(c *cobra.Command) {
+	c.Flags().StringVar(&f.date, "as-of", "", "up to this effective date, inclusive (2026-01-31)")
+	c.Flags().StringVar(&f.recorded, "recorded", "", "as the book stood at this instant (2026-01-31T23:00:00Z)")
+}
+
+func (f asOf) parse() (engine.AsOf, error) {
+	var at engine.AsOf
+	var err error
+	if at.EffectiveDate, err = parseDate("--as-of", f.date); err != nil {
+		return engine.AsOf{}, err
+	}
+	at.RecordedAt, err = parseInstant("--recorded", f.recorded)
+	return at, err
+}
+
+// period is a period of effective dates, as flags.
+type period struct{ from, to, recorded string }
+
+func (f *period) flags(c *cobra.Command) {
+	c.Flags().StringVar(&f.from, "from", "", "first effective date (default the beginning)")
+	c.Flags().StringVar(&f.to, "to", "", "last effective date (default the end)")
+	c.Flags().StringVar(&f.recorded, "recorded", "", "the book as it stood at this instant (2026-01-31T23:00:00Z)")
+}
+
+func (f period) parse(now time.Time) (reports.Period, error) {
+	p := reports.Period{GeneratedAt: now}
+	var err error
+	if p.From, err = parseDate("--from", f.from); err != nil {
+		return p, err
+	}
+	if p.To, err = parseDate("--to", f.to); err != nil {
+		return p, err
+	}
+	p.RecordedAt, err = parseInstant("--recorded", f.recorded)
+	return p, err
+}
+
+func parseDate(flag, text string) (ledger.Date, error) {
+	if text == "" {
+		return ledger.Date{}, nil
+	}
+	d, err := ledger.ParseDate(text)
+	if err != nil {
+		return ledger.Date{}, fmt.Errorf("%s: %w", flag, err)
+	}
+	return d, nil
+}
+
+func parseInstant(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, ledger.Errorf(ledger.CodeInvalid, "%q is not an instant; write it like 2026-01-31T23:00:00Z", text).InField(flag)
+	}
+	return t.UTC(), nil
+}

@@ -1,0 +1,149 @@
+// Command tweetledger is the whole back office of payments by tweet: the ledger,
+// the Twitter adapter, the confirmation page, payouts, reconciliation and reports.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tweetledger/ledger"
+)
+
+// The exit codes. They are part of the command line's contract (docs/operations.md).
+const (
+	exitOK     = 0
+	exitFailed = 1 // refused or failed; nothing was changed unless the output says so
+	exitUsage  = 2 // the command line is wrong
+	exitBreaks = 3 // reconciliation found breaks, verify found differences, or items of an import were refused
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], environment{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now,
+	}))
+}
+
+// environment is what a command is given of the world.
+type environment struct {
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+	getenv func(string) string
+	now    func() time.Time
+}
+
+// run carries out one command line and returns the exit code.
+func run(ctx context.Context, args []string, env environment) int {
+	a := &app{environment: env}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(env.in)
+	root.SetOut(env.out)
+	root.SetErr(env.err)
+	err := root.ExecuteContext(ctx)
+	if closeErr := a.close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		return exitOK
+	}
+	var quiet *exitError
+	if errors.As(err, &quiet) {
+		if quiet.message != "" {
+			fmt.Fprintln(env.err, "tweetledger: "+quiet.message)
+		}
+		return quiet.code
+	}
+	fmt.Fprintln(env.err, "tweetledger: "+err.Error())
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// exitError ends the program with a code of its own.
+type exitError struct {
+	code    int
+	message string
+}
+
+func (e *exitError) Error() string { return e.message }
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string {
+	return e.err.Error() + "\nRun the command with --help to see how it is written."
+}
+
+func (e *usageError) Unwrap() error { return e.err }
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tweetledger",
+		Short: "A double-entry ledger for payments by tweet",
+		Long: `tweetledger keeps the books of a service whose customers pay by tweet.
+
+  tweetledger demo        tells the whole story, from a tweet to a charity's statement
+  tweetledger init        makes a new book in the current folder
+
+Every command takes the book from --db or TWEETLEDGER_DB:
+  sqlite:FILE             a file, made by "tweetledger init" (default sqlite:tweetledger.db)
+  postgres://USER@HOST/DB
+  cockroach://USER@HOST/DB`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		Args:              cobra.NoArgs,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.dbURL, "db", "", "the book: sqlite:FILE, postgres://… or cockroach://… (default $TWEETLEDGER_DB, else sqlite:tweetledger.db)")
+	flags.StringVar(&a.configFile, "config", "", "the configuration (default $TWEETLEDGER_CONFIG, else tweetledger.toml where there is one)")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to standard error")
+	root.AddCommand(
+		a.initCommand(), a.migrateCommand(), a.versionCommand(),
+		a.accountCommand(), a.postCommand(), a.verifyCommand(),
+		a.customerCommand(), a.payeeCommand(), a.orderCommand(), a.tweetsCommand(), a.outboxCommand(),
+		a.payoutCommand(), a.statementCommand(), a.reconcileCommand(), a.reportCommand(),
+		a.serveCommand(), a.demoCommand(),
+	)
+	wrapArgs(root)
+	return root
+}
+
+// wrapArgs makes every wrong number of arguments, and every unknown subcommand, a usageError.
+func wrapArgs(c *cobra.Command) {
+	check := c.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return &usageError{err}
+		}
+		return nil
+	}
+	if c.HasSubCommands() && c.Run == nil && c.RunE == nil {
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+	for _, sub := range c.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+// usagef is an error of the command line.
+func usagef(format string, args ...any) error {
+	return &usageError{ledger.Errorf(ledger.CodeInvalid, format, args...)}
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"tweetledger/internal/payments"
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+	"tweetledger/reports"
+)
+
+func (a *app) orderCommand() *cobra.Command {
+	command := &cobra.Command{Use: "order", Short: "List, look at, confirm and cancel payment orders"}
+	command.AddCommand(a.orderListCommand(), a.orderShowCommand(), a.orderConfirmCommand(), a.orderCancelCommand())
+	return command
+}
+
+func (a *app) orderListCommand() *cobra.Command {
+	var format, state string
+	var limit int
+	c := &cobra.Command{
+		Use: "list", Short: "List payment orders in the order in which they were made", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			book, err := a.openBook(c.Context())
+			if err != nil {
+				return err
+			}
+			var orders []payments.Order
+			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				orders, err = payments.ListOrders(ctx, tx, payments.OrderFilter{State: payments.State(state), Limit: limit})
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			table := orderTable(orders)
+			table.GeneratedAt = book.Now()
+			return a.show(table, format, "")
+		},
+	}
+	c.Flags().StringVar(&state, "state", "", "only orders in this state, such as awaiting_confirmation")
+	c.Flags().IntVar(&limit, "limit", 1000, "how many at most")
+	formatFlag(c, &format)
+	return c
+}
+
+func orderTable(orders []payments.Order) reports.Table {
+	table := reports.Table{
+		Name: "orders", Title: "Payment orders",
+		Columns: []reports.Column{
+			{Name: "order", Title: "Order", Kind: reports.Text}, {Name: "key", Title: "Key", Kind: reports.Text},
+			{Name: "payer", Title: "Payer (id)", Kind: reports.Text}, {Name: "payee", Title: "Payee", Kind: reports.Text},
+			{Name: "payee_kind", Title: "Kind", Kind: reports.Text}, {Name: "amount", Title: "Amount", Kind: reports.Money},
+			{Name: "state", Title: "State", Kind: reports.Text}, {Name: "reason", Title: "Reason", Kind: reports.Text},
+		},
+	}
+	for _, o := range orders {
+		table.Rows = append(table.Rows, reports.Row{Cells: []any{
+			o.ID.String(), o.Key, o.PayerUserID, "@" + o.PayeeHandle, string(o.PayeeKind),
+			reports.Cash{Amount: o.Amount, Currency: o.Currency}, string(o.State), o.Reason,
+		}})
+	}
+	return table
+}
+
+func parseOrder(text string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return uuid.Nil, ledger.Errorf(ledger.CodeInvalid, "%q is not the id of an order; \"tweetledger order list\" shows them", text).InField("order")
+	}
+	return id, nil
+}
+
+func (a *app) orderShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "show ORDER", Short: "Show an order with all that happened to it", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseOrder(args[0])
+			if err != nil {
+				return err
+			}
+			book, err := a.openBook(c.Context())
+			if err != nil {
+				return err
+			}
+			var order payments.Order
+			var events []payments.OrderEvent
+			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				if order, err = payments.FindOrder(ctx, tx, id); err != nil {
+					return err
+				}
+				events, err = payments.OrderEvents(ctx, tx, id)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			table := reports.Table{
+				Name: "order", Title: "Order " + order.ID.String(), GeneratedAt: book.Now(),
+				Facts: []reports.Fact{
+					{Name: "key", Title: "Key", Value: order.Key},
+					{Name: "amount", Title: "Amount", Value: reports.Cash{Amount: order.Amount, Currency: order.Currency}},
+					{Name: "payee", Title: "Payee", Value: "@" + order.PayeeHandle + " (" + order.PayeeUserID + ", " + string(order.PayeeKind) + ")"},
+					{Name: "state", Title: "State", Value: string(order.State)},
+				},
+				Columns: []reports.Column{
+					{Name: "at", Title: "At", Kind: reports.Instant}, {Name: "from", Title: "From", Kind: reports.Text},
+					{Name: "to", Title: "To", Kind: reports.Text}, {Name: "actor", Title: "By", Kind: reports.Text},
+					{Name: "reason", Title: "Reason", Kind: reports.Text},
+				},
+			}
+			for _, e := range events {
+				table.Rows = append(table.Rows, reports.Row{Cells: []any{e.At, string(e.From), string(e.To), e.Actor, e.Reason}})
+			}
+			return a.show(table, "text", "")
+		},
+	}
+}
+
+func (a *app) orderConfirmCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "confirm ORDER", Short: "Confirm an order with the payer's secret code, read from the terminal or from standard input",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseOrder(args[0])
+			if err != nil {
+				return err
+			}
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			code, err := a.readCode()
+			if err != nil {
+				return err
+			}
+			order, err := service.Confirm(c.Context(), payments.ConfirmRequest{OrderID: id, Code: code, Actor: "cli"})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "posted order %s: %s %s to @%s (transaction %s)\n", order.ID,
+				order.Amount.Format(order.Currency), order.Currency, order.PayeeHandle, order.TransactionID)
+			return err
+		},
+	}
+}
+
+func (a *app) orderCancelCommand() *cobra.Command {
+	var actor, reason string
+	c := &cobra.Command{
+		Use: "cancel ORDER", Short: "Cancel an order that was not confirmed yet", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseOrder(args[0])
+			if err != nil {
+				return err
+			}
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			order, err := service.Cancel(c.Context(), id, a.actor(actor), reason)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "order %s is %s\n", order.ID, order.State)
+			return err
+		},
+	}
+	actorFlag(c, &actor)
+	c.Flags().StringVar(&reason, "reason", "", "why")
+	return c
+}

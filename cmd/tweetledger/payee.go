@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tweetledger/adapters/twitter"
+	"tweetledger/internal/payments"
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+	"tweetledger/ledger/engine"
+	"tweetledger/reports"
+)
+
+func (a *app) payeeCommand() *cobra.Command {
+	command := &cobra.Command{Use: "payee", Short: "Enrol charities and businesses, and link their Twitter accounts"}
+	command.AddCommand(a.payeeAddCommand(), a.payeeListCommand(), a.payeeLinkCommand(), a.payeeBankCommand())
+	return command
+}
+
+func (a *app) payeeAddCommand() *cobra.Command {
+	var n payments.NewPayee
+	var kind, rhythm, minimum string
+	c := &cobra.Command{
+		Use: "add CODE", Short: "Enrol a charity or business and open its payable account", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			n.Code, n.Kind, n.Rhythm = args[0], payments.PayeeKind(kind), payments.Rhythm(rhythm)
+			if n.CommissionMinimum, err = ledger.ParseAmount(minimum, service.Config().Currency); err != nil {
+				return fmt.Errorf("--commission-minimum: %w", err)
+			}
+			payee, err := service.EnrolPayee(c.Context(), n)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "enrolled %s %s with account %s\n", payee.Kind, payee.Code, payments.PayableCode(payee.Code))
+			return err
+		},
+	}
+	c.Flags().StringVar(&kind, "kind", string(payments.Charity), "charity or business")
+	c.Flags().StringVar(&n.Name, "name", "", "full name")
+	c.Flags().StringVar(&n.IBAN, "iban", "", "bank account to pay to (may be given later with \"payee bank\")")
+	c.Flags().StringVar(&n.BIC, "bic", "", "bank, BIC (optional)")
+	c.Flags().IntVar(&n.CommissionPoints, "commission", 0, "commission in hundredths of a percent: 150 is 1.5 %")
+	c.Flags().StringVar(&minimum, "commission-minimum", "0", "the least commission of a payout")
+	c.Flags().StringVar(&rhythm, "rhythm", string(payments.Monthly), "daily, weekly, fortnightly or monthly")
+	return c
+}
+
+func (a *app) payeeListCommand() *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use: "list", Short: "List charities and businesses with what they are owed", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			book, err := a.openBook(c.Context())
+			if err != nil {
+				return err
+			}
+			var table reports.Table
+			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				table, err = payeeTable(ctx, tx)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			table.GeneratedAt = book.Now()
+			return a.show(table, format, "")
+		},
+	}
+	formatFlag(c, &format)
+	return c
+}
+
+func payeeTable(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
+	table := reports.Table{
+		Name: "payees", Title: "Charities and businesses",
+		Columns: []reports.Column{
+			{Name: "code", Title: "Code", Kind: reports.Text}, {Name: "kind", Title: "Kind", Kind: reports.Text},
+			{Name: "name", Title: "Name", Kind: reports.Text}, {Name: "status", Title: "Status", Kind: reports.Text},
+			{Name: "iban", Title: "IBAN", Kind: reports.Text}, {Name: "rhythm", Title: "Paid", Kind: reports.Text},
+			{Name: "commission_points", Title: "Commission (1/100 %)", Kind: reports.Integer},
+			{Name: "twitter", Title: "Twitter", Kind: reports.Text}, {Name: "owed", Title: "Owed", Kind: reports.Money},
+		},
+	}
+	payees, err := payments.ListPayees(ctx, tx, payments.PayeeFilter{Limit: payments.MaxPage})
+	if err != nil {
+		return reports.Table{}, err
+	}
+	for _, payee := range payees {
+		balance, err := engine.FindBalance(ctx, tx, payee.AccountID)
+		if err != nil {
+			return reports.Table{}, err
+		}
+		links, err := payments.ListLinks(ctx, tx, payee.ID)
+		if err != nil {
+			return reports.Table{}, err
+		}
+		table.Rows = append(table.Rows, reports.Row{Cells: []any{
+			payee.Code, string(payee.Kind), payee.Name, string(payee.Status), payee.IBAN, string(payee.Rhythm),
+			int64(payee.CommissionPoints), handles(links), reports.Cash{Amount: balance.Posted(), Currency: balance.Currency},
+		}})
+	}
+	return table, nil
+}
+
+func (a *app) payeeLinkCommand() *cobra.Command {
+	var id, handle string
+	c := &cobra.Command{
+		Use: "link CODE --twitter-id ID --handle HANDLE", Short: "Link a Twitter account to a charity or business, by its numeric id", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			if err := service.LinkPayee(c.Context(), twitter.Channel, id, strings.TrimPrefix(handle, "@"), args[0]); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "linked Twitter account %s to %s\n", id, args[0])
+			return err
+		},
+	}
+	linkFlags(c, &id, &handle)
+	return c
+}
+
+func (a *app) payeeBankCommand() *cobra.Command {
+	var iban, bic, actor, reason string
+	c := &cobra.Command{
+		Use: "bank CODE --iban IBAN", Short: "Set the bank account that a charity or business is paid to", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			if err := service.SetPayeeBankAccount(c.Context(), args[0], iban, bic, a.actor(actor), reason); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "payouts to %s go to %s\n", args[0], iban)
+			return err
+		},
+	}
+	c.Flags().StringVar(&iban, "iban", "", "IBAN within SEPA")
+	c.Flags().StringVar(&bic, "bic", "", "BIC (optional)")
+	c.Flags().StringVar(&reason, "reason", "", "why")
+	actorFlag(c, &actor)
+	return c
+}

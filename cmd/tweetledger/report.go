@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+	"tweetledger/reports"
+)
+
+func (a *app) reportCommand() *cobra.Command {
+	command := &cobra.Command{Use: "report", Short: "Run the reports of the accounting staff and the charities"}
+
+	var detailed bool
+	trial := a.report("trial-balance", "Opening, debits, credits and closing of every account", cobra.NoArgs,
+		func(ctx context.Context, tx *sqldb.Tx, p reports.Period, _ []string) (reports.Table, error) {
+			return reports.TrialBalance(ctx, tx, reports.TrialBalanceParams{Period: p, Detailed: detailed})
+		})
+	trial.Flags().BoolVar(&detailed, "detailed", false, "one line a wallet and payable, rather than one a chart account")
+
+	var code, after string
+	journal := a.report("journal", "All transactions with their debit and credit lines", cobra.NoArgs,
+		func(ctx context.Context, tx *sqldb.Tx, p reports.Period, _ []string) (reports.Table, error) {
+			id, err := parseID("--after", after)
+			if err != nil {
+				return reports.Table{}, err
+			}
+			return reports.Journal(ctx, tx, reports.JournalParams{Period: p, Journal: code, After: id})
+		})
+	journal.Flags().StringVar(&code, "journal", "", "only this journal code")
+	journal.Flags().StringVar(&after, "after", "", "go on behind this transaction")
+
+	var afterLine string
+	account := a.report("account CODE", "One account's statement with its running balance", cobra.ExactArgs(1),
+		func(ctx context.Context, tx *sqldb.Tx, p reports.Period, args []string) (reports.Table, error) {
+			id, err := parseID("--after", afterLine)
+			if err != nil {
+				return reports.Table{}, err
+			}
+			return reports.AccountStatement(ctx, tx, reports.AccountStatementParams{Period: p, Account: args[0], After: id})
+		})
+	account.Flags().StringVar(&afterLine, "after", "", "go on behind this transaction")
+
+	command.AddCommand(trial, journal, account, a.donationsCommand())
+	return command
+}
+
+// report makes the command of a report that is a query on one snapshot.
+func (a *app) report(use, short string, args cobra.PositionalArgs,
+	query func(ctx context.Context, tx *sqldb.Tx, p reports.Period, args []string) (reports.Table, error)) *cobra.Command {
+	var dates period
+	var format, file string
+	c := &cobra.Command{
+		Use: use, Short: short, Args: args,
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := dates.parse(a.now().UTC())
+			if err != nil {
+				return err
+			}
+			book, err := a.openBook(c.Context())
+			if err != nil {
+				return err
+			}
+			var table reports.Table
+			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				table, err = query(ctx, tx, p, args)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return a.show(table, format, file)
+		},
+	}
+	dates.flags(c)
+	formatFlag(c, &format)
+	outputFlag(c, &file)
+	return c
+}
+
+func outputFlag(c *cobra.Command, file *string) {
+	c.Flags().StringVarP(file, "output", "o", "", "write to this file instead of standard output")
+}
+
+func parseID(flag, text string) (uuid.UUID, error) {
+	if text == "" {
+		return uuid.Nil, nil
+	}
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return uuid.Nil, ledger.Errorf(ledger.CodeInvalid, "%q is not an id", text).InField(flag)
+	}
+	return id, nil
+}

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"tweetledger/adapters/notify"
+	"tweetledger/adapters/twitter"
+	"tweetledger/internal/console"
+	"tweetledger/internal/metrics"
+	"tweetledger/internal/payments"
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger/engine"
+)
+
+// Bounds of the HTTP server.
+const (
+	headerTimeout   = 5 * time.Second
+	requestTimeout  = 30 * time.Second
+	idleTimeout     = 2 * time.Minute
+	maxHeaderBytes  = 16 << 10
+	shutdownTimeout = 10 * time.Second
+	healthTimeout   = 2 * time.Second
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var listen string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the service: confirmation pages, the stream of tweets, replies, sweepers",
+		Long: `serve runs until it is interrupted. It serves
+
+  /confirm/…   the pages on which customers confirm payments (path of service.page_url)
+  /healthz     200 where the process and its database answer
+  /metrics     Prometheus metrics
+
+and works the inbox, the outbox and the terms of orders. With twitter.api_url in the
+configuration it reads the stream of tweets and replies to them. Any number of
+processes may serve one book.
+
+Notices to customers go to the log of --verbose, with phone numbers and links masked:
+a gateway for SMS is not part of this version.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context(), listen) },
+	}
+	c.Flags().StringVar(&listen, "listen", "", "address to listen on (default service.listen of the configuration)")
+	return c
+}
+
+func (a *app) serve(ctx context.Context, listen string) error {
+	logger := slog.New(slog.NewTextHandler(a.err, nil))
+	a.registry = metrics.New()
+	service, s, err := a.openPayments(ctx)
+	if err != nil {
+		return err
+	}
+	if listen == "" {
+		listen = s.Service.Listen
+	}
+	pages, err := console.New(service, logger)
+	if err != nil {
+		return err
+	}
+	client, err := a.client(s)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", listen, err)
+	}
+	server := newServer(routes(pages, a.db, a.registry))
+	w := worker{service: service, client: client, settings: s, log: logger, notifier: notify.NewLog(a.log())}
+	fmt.Fprintf(a.out, "serving on http://%s\n", listener.Addr())
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve on %s: %w", listen, err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		return server.Shutdown(stopping)
+	})
+	w.start(ctx, group)
+	err = group.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil // interrupted, as asked
+	}
+	return err
+}
+
+func newServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	}
+}
+
+// routes puts the pages beside what operators look at.
+func routes(pages http.Handler, db *sqldb.DB, registry *prometheus.Registry) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("/", pages)
+	mux.Handle("GET /metrics", metrics.Handler(registry))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+		defer cancel()
+		if err := db.CheckSchema(ctx); err != nil {
+			http.Error(w, "the database does not answer, or its schema does not fit", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+// client returns the client of X, or nil where the configuration has none.
+func (a *app) client(s settings) (*twitter.Client, error) {
+	if s.Twitter.APIURL == "" {
+		return nil, nil
+	}
+	appToken, err := s.token("TWEETLEDGER_X_TOKEN", s.Twitter.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	userToken, err := s.token("TWEETLEDGER_X_USER_TOKEN", s.Twitter.UserTokenFile)
+	if err != nil {
+		return nil, err
+	}
+	options := twitter.Options{BaseURL: s.Twitter.APIURL, AppToken: twitter.StaticToken(appToken), UserToken: twitter.StaticToken(userToken),
+		Clock: a.now, Log: a.log()}
+	if a.registry != nil {
+		options.Registerer = a.registry
+	}
+	return twitter.NewClient(options)
+}
+
+// worker does what happens without anybody asking.
+type worker struct {
+	service  *payments.Service
+	client   *twitter.Client // nil: no connection to X
+	settings settings
+	log      *slog.Logger
+	notifier payments.Notifier
+	// observe, where it is set, is told what became of each message.
+	observe func(payments.Message, payments.Handled)
+	purged  func(payments.Deletion) // likewise of deletions
+}
+
+// How often the workers look, and how much they take at once. A round that was
+// full is followed by the next at once.
+const (
+	outboxInterval = time.Second
+	inboxInterval  = 5 * time.Second
+	sweepInterval  = time.Minute
+	pollInterval   = time.Minute
+	workBatch      = 100
+)
+
+// ruleOwner marks our rules among those of the app's stream.
+const ruleOwner = "tweetledger"
+
+// start runs the workers in a group until ctx ends.
+func (w worker) start(ctx context.Context, group *errgroup.Group) {
+	every := func(interval time.Duration, what string, work func(context.Context) (int, error)) {
+		group.Go(func() error { return w.repeat(ctx, interval, what, work) })
+	}
+	every(outboxInterval, "deliver replies and notices", w.deliver)
+	every(inboxInterval, "handle the inbox", func(ctx context.Context) (int, error) { return w.service.HandlePending(ctx, workBatch) })
+	every(sweepInterval, "expire orders", func(ctx context.Context) (int, error) { return w.service.ExpireOrders(ctx, workBatch) })
+	every(sweepInterval, "purge texts", func(ctx context.Context) (int, error) { return w.service.PurgeTexts(ctx, workBatch) })
+	if w.client == nil {
+		return
+	}
+	group.Go(func() error { return w.stream(ctx) })
+	if w.settings.Twitter.Compliance {
+		for partition := 1; partition <= compliancePartitions; partition++ {
+			group.Go(func() error { return w.compliance(ctx, partition) })
+		}
+	}
+	since := ""
+	every(pollInterval, "read mentions", func(ctx context.Context) (int, error) {
+		var err error
+		since, err = w.client.PollMentions(ctx, w.settings.Twitter.BankUserID, since, w.receive)
+		return 0, err
+	})
+}
+
+// repeat runs work every interval, and again at once after a full round. A
+// failure is logged and does not end it.
+func (w worker) repeat(ctx context.Context, interval time.Duration, what string, work func(context.Context) (int, error)) error {
+	timer := time.NewTicker(interval)
+	defer timer.Stop()
+	for {
+		done, err := work(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			w.log.ErrorContext(ctx, "a worker failed and will try again", "work", what, "err", err)
+		}
+		if err == nil && done >= workBatch {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+func (w worker) deliver(ctx context.Context) (int, error) {
+	repliers := map[string]payments.Replier{}
+	if w.client != nil {
+		repliers[twitter.Channel] = w.client
+	}
+	done, err := w.service.Deliver(ctx, repliers, w.notifier, workBatch)
+	return done.Sent + done.Retried + done.Dead, err
+}
+
+// stream reads the filtered stream until ctx ends or X refuses for good.
+func (w worker) stream(ctx context.Context) error {
+	if err := w.client.DeclareRules(ctx, ruleOwner, []twitter.Rule{twitter.BankRule(w.settings.Twitter.BankHandle)}); err != nil {
+		return fmt.Errorf("declare the rules of the stream: %w", err)
+	}
+	return w.client.Stream(ctx, w.receive)
+}
+
+// compliancePartitions is how many parts X deals its deletions out in; all of
+// them together are all deletions. Source: X API, compliance streams.
+const compliancePartitions = 4
+
+// compliance reads one part of the deletions until ctx ends or X refuses for good.
+func (w worker) compliance(ctx context.Context, partition int) error {
+	return w.client.Compliance(ctx, partition, func(ctx context.Context, d payments.Deletion) error {
+		if _, err := w.service.Delete(ctx, d); err != nil {
+			return err
+		}
+		if w.purged != nil {
+			w.purged(d)
+		}
+		return nil
+	})
+}
+
+// receive takes a message from any way in through the inbox and does what it asks
+// for. Stored is enough: what could not be handled now is handled from the inbox.
+func (w worker) receive(ctx context.Context, m payments.Message) error {
+	received, err := w.service.Receive(ctx, m)
+	if err != nil {
+		return err
+	}
+	handled, err := w.service.Handle(ctx, received.ID)
+	if err != nil {
+		w.log.ErrorContext(ctx, "a message waits in the inbox", "message", received.ID, "err", err)
+		return nil
+	}
+	if w.observe != nil {
+		w.observe(m, handled)
+	}
+	return nil
+}
+
+// engineOptions are those of the engine of a process.
+func (a *app) engineOptions() engine.Options {
+	options := engine.Options{Clock: a.now, Log: a.log()}
+	if a.registry != nil {
+		options.Registerer = a.registry
+	}
+	return options
+}
