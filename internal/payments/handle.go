@@ -138,14 +138,24 @@ func (h handling) message(ctx context.Context, id uuid.UUID) (Handled, error) {
 	if !m.HandledAt.IsZero() {
 		return h.again(ctx, m)
 	}
-	newer := int64(0)
+	others := int64(0)
 	err = h.tx.QueryRow(ctx, "SELECT COUNT(*) FROM messages WHERE channel = $1 AND first_id = $2 AND version > $3",
-		[]any{m.Channel, m.FirstID, int64(m.Version)}, &newer)
+		[]any{m.Channel, m.FirstID, int64(m.Version)}, &others)
 	if err != nil {
 		return Handled{}, fmt.Errorf("look for newer versions: %w", err)
 	}
-	if newer > 0 {
+	if others > 0 {
 		return h.done(ctx, m, Handled{Outcome: OutcomeSuperseded, Reason: ReasonEdited}, nil)
+	}
+	// A way in that knows less of a message's edit history than another files it
+	// under another first id: it is the same message, and asks for one payment.
+	err = h.tx.QueryRow(ctx, "SELECT COUNT(*) FROM messages WHERE channel = $1 AND message_id = $2 AND id <> $3 AND handled_at IS NOT NULL",
+		[]any{m.Channel, m.ID, m.RowID}, &others)
+	if err != nil {
+		return Handled{}, fmt.Errorf("look for the message under another first id: %w", err)
+	}
+	if others > 0 {
+		return h.done(ctx, m, Handled{Outcome: OutcomeIgnored, Reason: ReasonDuplicate}, nil)
 	}
 	return h.newest(ctx, m)
 }
@@ -310,7 +320,7 @@ func (h handling) command(ctx context.Context, m InboxMessage, c Command, secret
 	}
 	text := orderText(o, h.config, replaces)
 	if secretWarned {
-		text = secretWarning(lang)
+		text = secretWarningPrefix(lang) + text
 	}
 	if err := h.reply(ctx, m, string(o.State), text, &o); err != nil {
 		return Handled{}, err

@@ -207,6 +207,23 @@ func TestVersionsOutOfOrder(t *testing.T) {
 	})
 }
 
+// TestSameMessageUnderAnotherFirstID delivers an edit by a way in that knows the
+// edit history, and by one that takes it for a message of its own.
+func TestSameMessageUnderAnotherFirstID(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		full := edited(w.message(marie, toYoann), 1, toYoann)
+		bare := full
+		bare.FirstID, bare.Version = bare.ID, 0
+		if got := w.take(full); got.Outcome != payments.OutcomeOrder {
+			t.Fatalf("the edit became %+v", got)
+		}
+		if got := w.take(bare); got.Outcome != payments.OutcomeIgnored || got.Reason != payments.ReasonDuplicate {
+			t.Fatalf("the same message once more became %+v", got)
+		}
+		w.wantBalance("wallet:c-000001", 1000_00, 980_00)
+	})
+}
+
 func TestEditOfEveryOpenAndClosedState(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		m := w.message(marie, "pay 20.00 "+stranger+" stranger")

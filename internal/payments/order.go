@@ -60,6 +60,7 @@ func (s State) Valid() bool {
 const (
 	ReasonCommand           = "command"        // a message asked for it
 	ReasonNotCustomer       = "not_a_customer" // of a message: its author is nobody we know
+	ReasonDuplicate         = "duplicate"      // of a message: it was handled under another first id
 	ReasonOverCap           = "over_cap"
 	ReasonSelfPayment       = "self_payment"
 	ReasonPayerBlocked      = "payer_blocked"

@@ -139,12 +139,17 @@ func invitationText(config Config, lang string) string {
 		"To pay by tweet, open a %s account and link your Twitter account to it."), config.BankName)
 }
 
-// secretWarning answers a message with digits that look like a secret code. They
-// are not repeated.
+// secretWarningPrefix stands before the reply to a command whose text has digits
+// that look like a secret code. They are not repeated.
+func secretWarningPrefix(lang string) string {
+	return say(lang, "Jamais de code secret ici : changez-le ! ", "Never a secret code here: change it! ")
+}
+
+// secretWarning answers any other message with such digits.
 func secretWarning(lang string) string {
 	return say(lang,
-		"N'écrivez jamais votre code secret ici : nous ne le demandons que sur notre page. Supprimez ce message et changez de code, puis recommencez.",
-		"Never write your secret code here: we ask for it on our page only. Delete this message, change your code, and start again.")
+		"N'écrivez jamais votre code secret ici : nous ne le demandons que sur notre page. Supprimez ce message et changez de code.",
+		"Never write your secret code here: we ask for it on our page only. Delete this message and change your code.")
 }
 
 // refusalText says what is wrong with a command and how to write it.

@@ -31,7 +31,7 @@ func TestRepliesAreFitForThePublic(t *testing.T) {
 	config := DefaultConfig()
 	config.BankName = strings.Repeat("B", 30)
 	config.BankHandle = strings.Repeat("b", 20)
-	o := Order{ID: uuid.New(), Amount: 2_500_00, Currency: config.Currency, PayeeHandle: strings.Repeat("h", 64), HoldID: uuid.New()}
+	o := Order{ID: uuid.New(), Amount: 2_500_00, Currency: config.Currency, PayeeHandle: strings.Repeat("h", 20), HoldID: uuid.New()}
 	texts := map[string]bool{}
 	for _, lang := range []string{French, English} {
 		o.Language = lang
@@ -40,7 +40,7 @@ func TestRepliesAreFitForThePublic(t *testing.T) {
 				for _, reason := range []string{ReasonOverCap, ReasonSelfPayment, ReasonInsufficientFunds, ReasonPayerBlocked, ReasonPayeeCeiling} {
 					o.State, o.PayeeKind, o.Reason = state, kind, reason
 					texts[orderText(o, config, false)] = true
-					texts[orderText(o, config, true)] = true
+					texts[secretWarningPrefix(lang)+orderText(o, config, true)] = true
 				}
 			}
 		}
