@@ -1,7 +1,5 @@
 package engine
 
-import "context"
-
 // What the tests in package engine_test need of the inside.
 
 const (
@@ -21,6 +19,3 @@ func AsLedgerError(err error) error { return asLedgerError(err) }
 
 // Shard returns the shard of hot accounts that e writes.
 func (e *Engine) Shard(shards int) int { return e.shard % shards }
-
-// ErrInterrupted exposes the error of a caller that gave up.
-func ErrInterrupted(ctx context.Context) error { return errInterrupted(ctx) }
