@@ -39,6 +39,7 @@ type confirmPages struct {
 	bank     string
 	headers  http.Header
 	location *time.Location
+	idle     time.Duration
 }
 
 // New returns the handler of all pages. The confirmation pages are under the path
@@ -57,6 +58,7 @@ func New(service *payments.Service, log *slog.Logger) (http.Handler, error) {
 		return nil, fmt.Errorf("confirmation page: %w", err)
 	}
 	p := &confirmPages{service: service, log: log, template: parsed, bank: config.BankName, location: service.Engine().Location(),
+		idle:    config.PageIdle,
 		headers: secureHeaders(address.Scheme == "https")}
 	// A browser names the origin of every form that it sends. There is no cookie
 	// and no session here that another site could borrow; a form must come back
@@ -117,7 +119,7 @@ func (p *confirmPages) get(ctx context.Context, w http.ResponseWriter, r *http.R
 	if !ok {
 		return
 	}
-	p.show(ctx, w, http.StatusOK, pageOf(c, p.bank, p.location))
+	p.show(ctx, w, http.StatusOK, p.pageOf(c))
 }
 
 // post takes the code. What was confirmed is shown by a GET that a reload repeats
@@ -161,7 +163,7 @@ func (p *confirmPages) again(ctx context.Context, w http.ResponseWriter, token s
 	if !ok {
 		return
 	}
-	shown := pageOf(c, p.bank, p.location)
+	shown := p.pageOf(c)
 	if shown.Form != nil {
 		field := ""
 		if e, ok := errors.AsType[*ledger.Error](cause); ok {

@@ -3,7 +3,6 @@ package console
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"tweetledger/internal/payments"
 	"tweetledger/ledger"
@@ -39,35 +38,35 @@ func speak(language, french, english string) string {
 }
 
 // pageOf returns the page of an order in the state that it is in.
-func pageOf(c payments.Confirmation, bank string, loc *time.Location) page {
+func (p *confirmPages) pageOf(c payments.Confirmation) page {
 	l := c.Language
-	p := page{Language: speak(l, payments.French, payments.English), Bank: bank, Payment: &paymentShown{
+	shown := page{Language: speak(l, payments.French, payments.English), Bank: p.bank, Payment: &paymentShown{
 		AmountLabel: speak(l, "Montant", "Amount"), Amount: amountText(c.Amount, c.Currency, l),
 		PayeeLabel: speak(l, "Bénéficiaire", "To"), Payee: payeeText(c),
 		ReferenceLabel: speak(l, "Référence", "Reference"), Reference: c.Reference,
-	}, Footer: footer(l, bank)}
+	}, Footer: footer(l, p.bank)}
 	switch c.State {
 	case payments.StateAwaitingConfirmation:
-		p.Title = speak(l, "Confirmez votre paiement", "Confirm your payment")
-		p.Lead = speak(l, "Vérifiez le montant et le bénéficiaire, puis entrez votre code secret.", "Check the amount and the payee, then enter your secret code.")
-		p.Form = &form{
+		shown.Title = speak(l, "Confirmez votre paiement", "Confirm your payment")
+		shown.Lead = speak(l, "Vérifiez le montant et le bénéficiaire, puis entrez votre code secret.", "Check the amount and the payee, then enter your secret code.")
+		shown.Form = &form{
 			Stamp:     c.Stamp,
 			CodeLabel: speak(l, "Code secret", "Secret code"), CodeHint: speak(l, "6 chiffres", "6 digits"),
 			Button: fmt.Sprintf(speak(l, "Envoyer %s", "Send %s"), amountText(c.Amount, c.Currency, l)),
-			Until: fmt.Sprintf(speak(l, "À confirmer avant le %s. Cette page se ferme au bout de 5 minutes.", "Confirm before %s. This page closes after 5 minutes."),
-				c.ExpiresAt.In(loc).Format(speak(l, "02/01/2006 à 15h04", "2 January 2006, 15:04"))),
+			Until: fmt.Sprintf(speak(l, "À confirmer avant le %s. Le formulaire est valable %d minutes.", "Confirm before %s. The form is good for %d minutes."),
+				c.ExpiresAt.In(p.location).Format(speak(l, "02/01/2006 à 15h04", "2 January 2006, 15:04")), int(p.idle.Minutes())),
 		}
 	case payments.StatePosted:
-		p.Title = speak(l, "Paiement effectué", "Payment made")
-		p.Lead = speak(l, "Il n'y a plus rien à faire ici.", "There is nothing left to do here.")
+		shown.Title = speak(l, "Paiement effectué", "Payment made")
+		shown.Lead = speak(l, "Il n'y a plus rien à faire ici.", "There is nothing left to do here.")
 	case payments.StateExpired:
-		p.Title = speak(l, "Demande expirée", "Request expired")
-		p.Lead = speak(l, "Elle n'a pas été confirmée à temps. Rien n'a été débité.", "It was not confirmed in time. Nothing was taken.")
+		shown.Title = speak(l, "Demande expirée", "Request expired")
+		shown.Lead = speak(l, "Elle n'a pas été confirmée à temps. Rien n'a été débité.", "It was not confirmed in time. Nothing was taken.")
 	default:
-		p.Title = speak(l, "Demande close", "Request closed")
-		p.Lead = speak(l, "Ce paiement n'est plus à confirmer. Rien n'a été débité.", "This payment is no longer to be confirmed. Nothing was taken.")
+		shown.Title = speak(l, "Demande close", "Request closed")
+		shown.Lead = speak(l, "Ce paiement n'est plus à confirmer. Rien n'a été débité.", "This payment is no longer to be confirmed. Nothing was taken.")
 	}
-	return p
+	return shown
 }
 
 func footer(l, bank string) string {
