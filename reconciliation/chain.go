@@ -89,7 +89,7 @@ func (c *chain) newest() int {
 		version = max(version, m.Version)
 	}
 	for _, f := range c.found {
-		version = max(version, f.Newest)
+		version = max(version, f.Newest, f.Message.Version)
 	}
 	return version
 }
@@ -213,7 +213,8 @@ func (t *tweets) lookUp(ctx context.Context, h History, chains []*chain) error {
 		}
 		for _, id := range batch {
 			f, ok := answers[id]
-			if !ok || (f.Status == There && (f.Message.ID != id || f.Message.Validate() != nil)) {
+			// Another version than the one asked for is an answer too: it was edited.
+			if !ok || (f.Status == There && (f.Message.FirstID != wanted[id].firstID || f.Message.Validate() != nil)) {
 				f = Found{Status: NotFound}
 			}
 			wanted[id].found[id] = f

@@ -243,6 +243,7 @@ func TestTweetsFindEachBreakForGood(t *testing.T) {
 	}
 	for _, p := range list {
 		t.Run(p.name, func(t *testing.T) {
+			t.Parallel() // mostly waiting for the disk
 			sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
 				w := newWorld(t, db)
 				cleanTweets(w)
