@@ -311,7 +311,7 @@ func (s *scanned) continued(i int, endsInNumber bool) payments.RefusalCode {
 	t := s.tokens[i]
 	word := s.word(t)
 	switch {
-	case t.kind == numberToken && t.to-t.from == 2 && s.currency(i+1) == noCurrency:
+	case t.kind == numberToken && t.to-t.from == 2 && s.standsAlone(i) && s.currency(i+1) == noCurrency:
 		return payments.RefusedAmbiguousAmount
 	case (word == "x" || s.mark(t) == '×' || s.mark(t) == '*') && i+1 < len(s.tokens) && s.tokens[i+1].kind == numberToken:
 		return payments.RefusedAmbiguousAmount

@@ -28,6 +28,7 @@ type LookupResult struct {
 	ID      string
 	State   LookupState
 	Message payments.Message // where Found
+	Newest  int              // where Found: the number of the edit chain's newest version
 	Detail  string           // what X said, where not
 }
 
@@ -77,7 +78,7 @@ func (c *Client) lookupAnswers(ctx context.Context, page answerPage) map[string]
 			answers[id] = LookupResult{ID: id, State: Unreadable, Detail: err.Error()}
 			continue
 		}
-		answers[m.ID] = LookupResult{ID: m.ID, State: Found, Message: m}
+		answers[m.ID] = LookupResult{ID: m.ID, State: Found, Message: m, Newest: max(m.Version, newestVersion(raw))}
 	}
 	for _, p := range page.Errors {
 		id := p.ResourceID

@@ -112,6 +112,7 @@ func TestParseAccepts(t *testing.T) {
 		{"quoted words", "@SmoneyFR #envoyer 20€ @ami « pour le resto »", 2000, "700000103", "envoyer", "fr"},
 		{"a quoted command beside the own one", "@SmoneyFR #envoyer 20€ @ami “comme @SmoneyFR #envoyer 30€ @yoann_test”", 2000, "700000103", "envoyer", "fr"},
 		{"a retweeted command beside the own one", "@SmoneyFR #envoyer 20€ @ami RT @yoann_test: @SmoneyFR #envoyer 30€ @marie_test", 2000, "700000103", "envoyer", "fr"},
+		{"a time behind the amount", "@SmoneyFR #envoyer 20€ 12h30 @ami", 2000, "700000103", "envoyer", "fr"},
 		{"books are no pounds", "@SmoneyFR #envoyer 20€ @ami pour 2 livres", 2000, "700000103", "envoyer", "fr"},
 	}
 	p := newParser(t)

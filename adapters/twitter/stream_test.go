@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -245,22 +246,25 @@ func TestStreamPassesOverWhatItCannotRead(t *testing.T) {
 }
 
 func TestStreamConnectsNotTooOften(t *testing.T) {
-	connects := 0
 	w := newWorld(t)
 	ctx, stop := context.WithCancel(w.ctx)
 	defer stop()
+	var mu sync.Mutex
 	var at []time.Time
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
-		if connects++; connects == 120 {
+		mu.Lock()
+		defer mu.Unlock()
+		if at = append(at, w.clock.Now()); len(at) == 120 {
 			stop()
 		}
-		at = append(at, w.clock.Now())
 		fmt.Fprint(out, "\r\n") // a success, so that back-off starts anew
 	}))
 	defer server.Close()
 	if err := w.newClient(server.URL).Stream(ctx, func(context.Context, payments.Message) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	for i := range at {
 		if i >= 50 && at[i].Sub(at[i-50]) < 15*time.Minute {
 			t.Fatalf("50 connects in %v", at[i].Sub(at[i-50]))

@@ -257,11 +257,10 @@ func jsonError(what string, err error) error {
 	return ledger.Errorf(ledger.CodeInvalid, "%s is not as X writes it: %w", what, err)
 }
 
-// event is one post as the stream and the webhook deliver it, or an error.
+// event is one post as the stream and the webhook deliver it.
 type event struct {
 	Data     json.RawMessage `json:"data"`
 	Includes includes        `json:"includes"`
-	Errors   []Problem       `json:"errors"`
 }
 
 // DecodeEvent makes a message of one event of the stream, {"data": {…},

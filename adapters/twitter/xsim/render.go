@@ -36,7 +36,7 @@ func escape(text string) string {
 
 // render returns t as JSON with the fields of the view.
 func (v view) render(t *tweet) map[string]any {
-	out := map[string]any{"id": t.id, "text": escape(t.text), "edit_history_tweet_ids": t.chain.ids[:t.version()+1]}
+	out := map[string]any{"id": t.id, "text": escape(t.text), "edit_history_tweet_ids": t.chain.ids}
 	for field, value := range map[string]any{
 		"author_id":       t.authorID,
 		"conversation_id": t.conversation,
