@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], environment{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now,
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now, random: rand.Reader,
 	}))
 }
 
@@ -40,6 +41,7 @@ type environment struct {
 	err    io.Writer
 	getenv func(string) string
 	now    func() time.Time
+	random io.Reader // of ids and salts; safe for concurrent use
 }
 
 // run carries out one command line and returns the exit code.
@@ -117,7 +119,7 @@ Every command takes the book from --db or TWEETLEDGER_DB:
 		a.accountCommand(), a.postCommand(), a.verifyCommand(),
 		a.customerCommand(), a.payeeCommand(), a.orderCommand(), a.tweetsCommand(), a.outboxCommand(),
 		a.payoutCommand(), a.statementCommand(), a.reconcileCommand(), a.reportCommand(),
-		a.serveCommand(), a.demoCommand(),
+		a.serveCommand(), a.demoCommand(), a.benchCommand(),
 	)
 	wrapArgs(root)
 	return root

@@ -48,11 +48,16 @@ func (db *DB) writeRetrying(ctx context.Context, fn func(ctx context.Context, tx
 		if attempt == maxRetries {
 			return gaveUp(err)
 		}
+		db.retries.Add(1)
 		if err := db.pause(ctx, attempt); err != nil {
 			return err
 		}
 	}
 }
+
+// Retries counts how often this process has run a writing transaction again,
+// since the database was opened.
+func (db *DB) Retries() int64 { return db.retries.Load() }
 
 // gaveUp is the error of a transaction whose every attempt failed with one like err.
 func gaveUp(err error) error {
@@ -62,9 +67,12 @@ func gaveUp(err error) error {
 
 // writeOnce is one attempt. An error after fn succeeded came from the commit.
 func (db *DB) writeOnce(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
-	committing := false
+	committing, runs := false, 0
 	attempt := func(sqlTx *sql.Tx) error {
 		committing = false
+		if runs++; runs > 1 {
+			db.retries.Add(1) // at the savepoint
+		}
 		if err := fn(ctx, &Tx{tx: sqlTx, db: db, writes: true}); err != nil {
 			return err
 		}

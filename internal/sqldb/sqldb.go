@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -57,6 +58,8 @@ type DB struct {
 	write  *sql.DB // SQLite: one connection, the single writer
 	read   *sql.DB // SQLite: a pool of readers; otherwise the same as write
 	pause  func(ctx context.Context, attempt int) error
+
+	retries atomic.Int64
 
 	mu         sync.Mutex
 	stmts      map[string]*sql.Stmt // SQLite: by query, prepared on the writer; nil until it is
@@ -165,6 +168,10 @@ func (db *DB) openServer(rawURL string) error {
 
 // Engine returns which engine the database is.
 func (db *DB) Engine() Engine { return db.engine }
+
+// Pool returns the connections that write, for benchmarks and for tests that go
+// around the ledger. The service itself never uses it.
+func (db *DB) Pool() *sql.DB { return db.write }
 
 // String returns the database's URL without its password.
 func (db *DB) String() string { return redact(db.url) }
