@@ -33,7 +33,8 @@ const (
 // stores it: the next one is read only when it has returned nil. It connects
 // again, politely, whenever the stream ends, and returns when the context ends
 // (its error), when X refuses for good (wrong token, no access: an *APIError), or
-// when handle keeps failing. Declare the rules first: see DeclareRules.
+// when handle keeps failing. A message that handle refuses with CodeInvalid is
+// noted and passed over. Declare the rules first: see DeclareRules.
 func (c *Client) Stream(ctx context.Context, handle func(context.Context, payments.Message) error) error {
 	what := call{endpoint: endpointStream, method: http.MethodGet, path: "/2/tweets/search/stream", query: tweetQuery(), token: c.opts.AppToken}
 	return c.follow(ctx, what, func(ctx context.Context, data json.RawMessage, line []byte) error {
