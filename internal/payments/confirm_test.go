@@ -360,6 +360,18 @@ func TestSecretIsRehashed(t *testing.T) {
 	}
 }
 
+// TestHashOfSomebodyElse puts another customer's hash into the table: a code is
+// bound to whom it belongs to.
+func TestHashOfSomebodyElse(t *testing.T) {
+	w := newWorld(t, sqliteDB(t))
+	must(t, w.SetSecretCode(w.ctx, "c-000002", wrongCode, "test"))
+	w.exec("UPDATE customers SET secret_hash = (SELECT secret_hash FROM customers WHERE number = 'c-000002') WHERE number = 'c-000001'")
+	o := w.ordered(toYoann)
+	_, err := w.confirm(o.ID, wrongCode)
+	w.wantCode(err, ledger.CodeForbidden)
+	w.wantState(o.ID, payments.StateAwaitingConfirmation, payments.ReasonHeld)
+}
+
 func TestHashingIsBounded(t *testing.T) {
 	config := testConfig()
 	config.Secret = payments.SecretParams{MemoryKiB: 8, Iterations: 1, Parallelism: 1, Workers: 1}
