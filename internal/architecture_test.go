@@ -19,9 +19,10 @@ const module = "tweetledger/"
 // package with all below it. .golangci.yml says the same to the linter; this test
 // needs nothing but Go.
 var mayImport = map[string][]string{
-	"ledger":            {},
-	"ledger/ledgertest": {"ledger"},
-	"ledger/engine":     {"ledger", "internal/sqldb"},
+	"ledger":             {},
+	"ledger/ledgertest":  {"ledger"},
+	"ledger/engine":      {"ledger", "internal/sqldb"},
+	"ledger/ledgerbench": {"ledger", "ledger/engine", "internal/sqldb"},
 
 	"internal/sqldb":         {"ledger"},
 	"internal/sqldb/sqltest": {"internal/sqldb"},
@@ -37,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/console": {"ledger", "ledger/engine", "internal/sqldb", "internal/payments", "internal/payouts", "reconciliation", "reports/..."},
 
 	"adapters/...": {"ledger", "internal/payments", "internal/payouts", "reconciliation"},
-	"cmd/...": {"ledger", "ledger/engine", "internal/sqldb", "internal/payments", "internal/payouts", "internal/metrics",
+	"cmd/...": {"ledger", "ledger/engine", "ledger/ledgerbench", "internal/sqldb", "internal/payments", "internal/payouts", "internal/metrics",
 		"reconciliation", "reports/...", "internal/httpapi", "internal/console", "adapters/..."},
 }
 
