@@ -210,6 +210,12 @@ func TestPayoutsFindEachBreak(t *testing.T) {
 			w.bankSays(paid(g.settled))
 			return []want{{reconciliation.Duplicate, g.settled.EndToEndID, g.settled.Net}}
 		}},
+		{"paid twice, and both taken for it", func(w *world, g given) []want {
+			w.pass(day)
+			w.bankSays(paid(g.settled))
+			w.exec("UPDATE bank_entries SET outcome = 'settled', finding = '' WHERE outcome = 'suspense'")
+			return []want{{reconciliation.Duplicate, g.settled.EndToEndID, g.settled.Net}}
+		}},
 		{"paid to somebody else", func(w *world, g given) []want {
 			p := w.payOut("acf", payouts.BatchExported)
 			w.pass(day)
