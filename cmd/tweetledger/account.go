@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"tweetledger/internal/sqldb"
@@ -26,7 +25,7 @@ func (a *app) accountOpenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "open CODE", Short: "Open an account", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			account.ID, account.Code = uuid.New(), args[0]
+			account.ID, account.Code = ledger.SystemAccountID(args[0]), args[0]
 			account.Category, account.Side, account.Currency = ledger.Category(category), ledger.Side(side), ledger.Currency(currency)
 			for _, bound := range []struct {
 				flag, text string

@@ -119,7 +119,7 @@ func (a *app) newPayments(book *engine.Engine, s settings) (*payments.Service, e
 	if err != nil {
 		return nil, err
 	}
-	return payments.New(book, config, parser, payments.Options{Log: a.log()})
+	return payments.New(book, config, parser, payments.Options{Log: a.log(), Random: a.random})
 }
 
 // openPayouts opens the payout service on the book.
@@ -132,7 +132,7 @@ func (a *app) openPayouts(ctx context.Context) (*payouts.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return payouts.New(book, s.payouts(), payouts.Options{Log: a.log()})
+	return payouts.New(book, s.payouts(), payouts.Options{Log: a.log(), Random: a.random})
 }
 
 func (a *app) close() error {

@@ -34,6 +34,7 @@ type settings struct {
 	Rules        ruleSettings         `toml:"rules"`
 	Twitter      twitterSettings      `toml:"twitter"`
 	Safeguarding safeguardingSettings `toml:"safeguarding"`
+	Secret       secretSettings       `toml:"secret"`
 
 	folder string // of the file: relative names in it start here
 	getenv func(string) string
@@ -72,6 +73,14 @@ type safeguardingSettings struct {
 	Name string `toml:"name"`
 	IBAN string `toml:"iban"`
 	BIC  string `toml:"bic"`
+}
+
+// secretSettings are the costs of argon2id, which keeps secret codes.
+type secretSettings struct {
+	MemoryKiB   uint32 `toml:"memory_kib"`
+	Iterations  uint32 `toml:"iterations"`
+	Parallelism uint8  `toml:"parallelism"`
+	Workers     int    `toml:"workers"`
 }
 
 // duration reads "48h" from TOML.
@@ -152,6 +161,8 @@ func (s settings) payments() (payments.Config, error) {
 	config.TextRetention = time.Duration(s.Rules.TextRetention)
 	config.PageIdle = time.Duration(s.Rules.PageIdle)
 	config.SecretTries = s.Rules.SecretTries
+	config.Secret = payments.SecretParams{MemoryKiB: s.Secret.MemoryKiB, Iterations: s.Secret.Iterations,
+		Parallelism: s.Secret.Parallelism, Workers: s.Secret.Workers}
 	key, err := s.key()
 	config.Key = key
 	return config, err

@@ -127,7 +127,7 @@ func (d *demo) start(ctx context.Context) error {
 	if d.payments, err = d.app.newPayments(book, d.settings); err != nil {
 		return err
 	}
-	if d.payouts, err = payouts.New(book, d.settings.payouts(), payouts.Options{Log: d.app.log()}); err != nil {
+	if d.payouts, err = payouts.New(book, d.settings.payouts(), payouts.Options{Log: d.app.log(), Random: d.app.random}); err != nil {
 		return err
 	}
 	if err := d.payments.Setup(ctx); err != nil {

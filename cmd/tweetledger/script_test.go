@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"tweetledger/adapters/bank/banksim"
+	"tweetledger/internal/payouts"
+	"tweetledger/ledger"
+)
+
+// commands are what scripts can do besides running tweetledger:
+//
+//	book                     begin with the book of people.txtar: Marie (c-000001, @marie_test, 200.00 EUR,
+//	                         code 274951), Yoann (c-000002, @yoann_test) and the charity acf (@ACF_France)
+//	clock INSTANT            when the next command runs; each takes a minute
+//	exits CODE PROGRAM …     run a program that ends with this exit code
+//	bank OPENING PAIN CAMT   be the bank: execute a payment file and write the statement of the day
+//	oneline FILE             the file is exactly one line (of a sensible length)
+//	start PROGRAM …          run a server in the background, and wait until it says its address ($ADDRESS)
+//	fetch URL                print the status and body that a server answers
+//	interrupt                stop the server as Ctrl-C does
+func commands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
+	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		"book": book, "clock": clock, "exits": exits, "bank": bankDay, "oneline": oneLine,
+		"start": start, "fetch": fetch, "interrupt": interrupt,
+	}
+}
+
+func need(ts *testscript.TestScript, neg, ok bool, usage string) {
+	if neg || !ok {
+		ts.Fatalf("usage: %s", usage)
+	}
+}
+
+func clock(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "clock INSTANT")
+	now, err := time.Parse(time.RFC3339, args[0])
+	ts.Check(err)
+	ts.Check(setClock(ts.Getenv(clockVariable), now))
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) >= 2, "exits CODE PROGRAM [ARG…]")
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		failed, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("run %s: %v", args[1], err)
+		}
+		code = failed.ExitCode()
+	}
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d, not %s", code, args[0])
+	}
+}
+
+// longestLine is what fits three rows of a terminal: more is not one clear line.
+const longestLine = 300
+
+func oneLine(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "oneline FILE")
+	text := ts.ReadFile(args[0])
+	if strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "\n") || len(text) > longestLine {
+		ts.Fatalf("not one line of at most %d bytes:\n%s", longestLine, text)
+	}
+}
+
+// bankDay executes a payment file on the day on which the script is.
+func bankDay(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "bank OPENING PAIN001 CAMT053")
+	opening, err := ledger.ParseAmount(args[0], ledger.EUR)
+	ts.Check(err)
+	var s settings
+	a := &app{environment: environment{getenv: func(string) string { return "" }}, configFile: ts.MkAbs(defaultConfig)}
+	s, err = a.settings()
+	ts.Check(err)
+	now, err := time.Parse(time.RFC3339, ts.ReadFile(ts.Getenv(clockVariable)))
+	ts.Check(err)
+	day, err := ledger.ParseDate(now.Format(time.DateOnly))
+	ts.Check(err)
+	statement, err := banksim.Statement(strings.NewReader(ts.ReadFile(args[1])), banksim.Options{
+		ID: "STMT-" + now.Format("0102"), Sequence: int64(now.YearDay()), Account: s.payouts().Account, CreatedAt: now, BookingDate: day, Opening: opening,
+		Extra: []banksim.Extra{{Amount: 17_00, Counterparty: payouts.Party{Name: "M DUPONT", IBAN: "FR7630004000031234567890143"}, Remittance: "COTISATION"}},
+	})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), statement, 0o600))
+}
+
+// preparedBook is the book of the story, made once for all scripts.
+var preparedBook = sync.OnceValues(makeBook)
+
+// people are the commands of people.txtar.
+func people() [][]string {
+	return [][]string{
+		{"", "init"},
+		{"", "customer", "add", "--name", "Marie Laurent", "--phone", "+33612000101"},
+		{"", "customer", "add", "--name", "Yoann Petit", "--phone", "+33612000102", "--named"},
+		{"", "customer", "link", "c-000001", "--twitter-id", "700000101", "--handle", "marie_test"},
+		{"", "customer", "link", "c-000002", "--twitter-id", "700000102", "--handle", "yoann_test"},
+		{"274951\n", "customer", "code", "c-000001"},
+		{"836402\n", "customer", "code", "c-000002"},
+		{"", "customer", "topup", "c-000001", "200.00", "--reference", "card-1"},
+		{"", "payee", "add", "acf", "--name", "Action contre la Faim", "--iban", "FR1420041010050500013M02606", "--commission", "150"},
+		{"", "payee", "link", "acf", "--twitter-id", "700000201", "--handle", "ACF_France"},
+	}
+}
+
+func makeBook() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "tweetledger-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := cheapSecrets(dir); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "book.db")
+	variables := map[string]string{"TWEETLEDGER_DB": "sqlite:" + file, "TWEETLEDGER_CONFIG": filepath.Join(dir, defaultConfig),
+		"TWEETLEDGER_KEY": testKey, "TWEETLEDGER_ACTOR": "anne"}
+	now := firstMinute.Add(-time.Hour)
+	for _, command := range people() {
+		var out bytes.Buffer
+		env := steered(now, strings.NewReader(command[0]), &out, &out, func(name string) string { return variables[name] })
+		if code := run(context.Background(), command[1:], env); code != exitOK {
+			return nil, fmt.Errorf("%s: exit code %d: %s", strings.Join(command[1:], " "), code, out.String())
+		}
+		now = now.Add(time.Minute)
+	}
+	return os.ReadFile(file)
+}
+
+func book(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 0, "book")
+	content, err := preparedBook()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs("tweetledger.db"), content, 0o600))
+}
+
+// server is a program that runs in the background of a script.
+type server struct {
+	command *exec.Cmd
+	out     *bufio.Reader
+	err     bytes.Buffer
+}
+
+type serverKey struct{}
+
+// patience of a script with a server, on a loaded machine.
+const scriptPatience = 30 * time.Second
+
+var addressPattern = regexp.MustCompile(`http://\S+`)
+
+func start(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) >= 1, "start PROGRAM [ARG…]")
+	path, err := exec.LookPath(args[0])
+	ts.Check(err)
+	s := &server{command: exec.Command(path, args[1:]...)}
+	s.command.Dir, s.command.Stderr = ts.MkAbs("."), &s.err
+	s.command.Env = os.Environ()
+	for _, name := range []string{clockVariable, logVariable, "TWEETLEDGER_KEY", "TWEETLEDGER_ACTOR", "TWEETLEDGER_DB"} {
+		s.command.Env = append(s.command.Env, name+"="+ts.Getenv(name))
+	}
+	pipe, err := s.command.StdoutPipe()
+	ts.Check(err)
+	s.out = bufio.NewReader(pipe)
+	ts.Check(s.command.Start())
+	ts.Defer(func() { _ = s.command.Process.Kill() }) // it has ended, unless the script failed
+	overdue := time.AfterFunc(scriptPatience, func() { _ = s.command.Process.Kill() })
+	line, err := s.out.ReadString('\n')
+	overdue.Stop()
+	if err != nil {
+		ts.Fatalf("%s ended before it said its address: %v\n%s", args[0], err, s.err.String())
+	}
+	ts.Setenv("ADDRESS", addressPattern.FindString(line))
+	ts.Value(serverKey{}).(*servers).running = s
+	fmt.Fprint(ts.Stdout(), line)
+}
+
+// servers holds the server of a script.
+type servers struct{ running *server }
+
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "fetch URL")
+	client := &http.Client{Timeout: scriptPatience}
+	response, err := client.Get(args[0])
+	ts.Check(err)
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxPage))
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s\n%s", response.Status, body)
+}
+
+func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*servers).running
+	need(ts, neg, len(args) == 0 && s != nil, "interrupt (after start)")
+	ts.Check(s.command.Process.Signal(os.Interrupt))
+	overdue := time.AfterFunc(scriptPatience, func() { _ = s.command.Process.Kill() })
+	defer overdue.Stop()
+	rest, err := io.ReadAll(s.out)
+	ts.Check(err)
+	err = s.command.Wait()
+	fmt.Fprintf(ts.Stdout(), "%s", rest)
+	fmt.Fprint(ts.Stderr(), s.err.String())
+	ts.Check(err)
+}
+
+// What only a customer may know: the secret codes of the scripts and of the demo,
+// links to confirmation pages with their tokens, whole telephone numbers.
+var (
+	codePattern    = regexp.MustCompile(`\b(274951|836402|591773|111111|000000)\b`)
+	confirmPattern = regexp.MustCompile(`/confirm/[0-9A-Za-z_-]{8,}`)
+	phonePattern   = regexp.MustCompile(`(\+|00)33[ .]?[67]([ .]?[0-9]){8}|\b0[67][0-9]{8}\b`)
+)
+
+// secretIn names what a line gives away, or returns "".
+func secretIn(line string) string {
+	switch {
+	case codePattern.MatchString(line):
+		return "a secret code"
+	case confirmPattern.MatchString(line):
+		return "a confirmation link"
+	case phonePattern.MatchString(line):
+		return "a telephone number"
+	}
+	return ""
+}
+
+// The check of all scripts for secrets finds them.
+func TestSecretIn(t *testing.T) {
+	for line, secret := range map[string]bool{
+		`time=2026-11-20 level=INFO msg="checked" code=274951`:               true,
+		`open http://127.0.0.1:8080/confirm/8Yt-0kQ_p3GdQ2mC to confirm`:     true,
+		`msg=notice phone=+33612000101`:                                      true,
+		`msg=notice phone=0033612000101`:                                     true,
+		`msg=notice phone="06 12"`:                                           false,
+		`msg=notice phone=+336******01 link=http://127.0.0.1:8080/confirm/…`: false,
+		`posted order 27495100-0000-5000-8000-000000274951x`:                 false,
+	} {
+		if got := secretIn(line) != ""; got != secret {
+			t.Errorf("secretIn(%q) finds something: %v, want %v", line, got, secret)
+		}
+	}
+}
