@@ -185,7 +185,7 @@ func TestAnyChangeOfAFieldChangesTheHash(t *testing.T) {
 				if a.Hash() == b.Hash() {
 					rt.Fatalf("one hash for\n%+v\n%+v", a, b)
 				}
-				if a.Hash() != a.Hash() {
+				if first := a.Hash(); first != a.Hash() {
 					rt.Fatalf("two hashes for %+v", a)
 				}
 			})

@@ -3,6 +3,7 @@ package ledger
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -248,7 +249,7 @@ func firstError(errs ...error) error {
 
 // within puts the field of err under place: "amount" becomes "postings[2].amount".
 func within(err error, place string) error {
-	if e, ok := err.(*Error); ok {
+	if e, ok := errors.AsType[*Error](err); ok {
 		inner := *e
 		inner.Field = place
 		if e.Field != "" {

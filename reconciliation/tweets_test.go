@@ -337,9 +337,7 @@ func TestTweetsResultDoesNotDependOnOrder(t *testing.T) {
 	w.must(err)
 	rapid.Check(t, func(rt *rapid.T) {
 		w.history.tweets = rapid.Permutation(told).Draw(rt, "tweets")
-		for _, copied := range rapid.SliceOfN(rapid.SampledFrom(told), 0, 5).Draw(rt, "repeats") {
-			w.history.tweets = append(w.history.tweets, copied)
-		}
+		w.history.tweets = append(w.history.tweets, rapid.SliceOfN(rapid.SampledFrom(told), 0, 5).Draw(rt, "repeats")...)
 		r, err := json.Marshal(w.reconcileTweets())
 		if err != nil {
 			rt.Fatal(err)

@@ -132,7 +132,7 @@ func (c *cursor) readError(err error) error {
 func (c *cursor) root() (xml.StartElement, error) {
 	for {
 		token, err := c.token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return xml.StartElement{}, c.refuse("the file holds no XML; choose the statement that the bank sent")
 		}
 		if err != nil {
@@ -155,7 +155,7 @@ func (c *cursor) end() error {
 	c.path = c.path[:0]
 	for {
 		token, err := c.token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -251,7 +251,7 @@ func (c *cursor) skip() error {
 
 // cut turns an end of the file inside an element into a refusal.
 func (c *cursor) cut(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return c.refuse("the file ends in the middle; fetch it again")
 	}
 	return err

@@ -40,7 +40,7 @@ func findFiles(path string, owner Owner) ([]importFile, error) {
 		return nil, inFile(path, openError(err))
 	}
 	if !info.IsDir() {
-		return withOwner(path, []string{path}, owner)
+		return withOwner([]string{path}, owner)
 	}
 	for _, dir := range []string{path, filepath.Join(path, "data")} {
 		names, err := archiveParts(dir)
@@ -48,7 +48,7 @@ func findFiles(path string, owner Owner) ([]importFile, error) {
 			return nil, inFile(dir, openError(err))
 		}
 		if len(names) > 0 {
-			return withOwner(dir, names, owner)
+			return withOwner(names, owner)
 		}
 	}
 	names, err := jsonFiles(path)
@@ -58,7 +58,7 @@ func findFiles(path string, owner Owner) ([]importFile, error) {
 	if len(names) == 0 {
 		return nil, inFile(path, ledger.Errorf(ledger.CodeNotFound, "there is neither tweets.js (or data/tweets.js) of an archive nor a .json, .jsonl or .ndjson file in this folder"))
 	}
-	return withOwner(path, names, owner)
+	return withOwner(names, owner)
 }
 
 func inFile(path string, err error) error {
@@ -124,7 +124,7 @@ func jsonFiles(dir string) ([]string, error) {
 }
 
 // withOwner completes the files of one folder with what stands beside them.
-func withOwner(path string, names []string, owner Owner) ([]importFile, error) {
+func withOwner(names []string, owner Owner) ([]importFile, error) {
 	files := make([]importFile, 0, len(names))
 	for _, name := range names {
 		info, err := os.Stat(name)

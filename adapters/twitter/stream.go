@@ -105,8 +105,8 @@ func (e *handlerError) Unwrap() error { return e.error }
 
 // The ends of a stream that are no errors of TCP or HTTP.
 var (
-	errSilent = errors.New("X sent nothing for 30 s")
-	errEnded  = errors.New("X ended the stream")
+	errSilent = errors.New("nothing came from X for 30 s")
+	errEnded  = errors.New("the stream was ended by X")
 )
 
 // follow keeps a stream connected until there is a reason to stop.
@@ -195,7 +195,7 @@ func (c *Client) open(ctx context.Context, hangUp context.CancelFunc, what call)
 	}
 	opened := make(chan result, 1)
 	go func() {
-		response, err := c.send(ctx, what)
+		response, err := c.send(ctx, what) //nolint:bodyclose // whoever receives it closes it
 		opened <- result{response, err}
 	}()
 	select {

@@ -301,7 +301,7 @@ func (d *demo) payOut(ctx context.Context) error {
 	d.says("Anne", "prepares batch %s: %d donations, %s EUR gross, %s commission, %s net",
 		b.Reference, prepared.Payouts[0].Donations, b.Gross.Format(b.Currency), b.Commission.Format(b.Currency), b.Net.Format(b.Currency))
 	if _, err := d.payouts.Approve(ctx, b.Reference, "anne"); ledger.CodeOf(err) != ledger.CodeForbidden {
-		return fmt.Errorf("anne approved her own batch: %v", err)
+		return fmt.Errorf("anne approved her own batch: %v", err) //nolint:errorlint // there may be no error
 	}
 	d.refused("Anne cannot approve it herself")
 	if b, err = d.payouts.Approve(ctx, b.Reference, "bruno"); err != nil {

@@ -34,9 +34,9 @@ func newNarrator(out io.Writer, coloured bool) *narrator {
 }
 
 // heading begins a chapter.
-func (n *narrator) heading(format string, args ...any) {
+func (n *narrator) heading(title string) {
 	n.chapter++
-	fmt.Fprintf(n.out, "\n%s\n", n.title.Sprintf("%d. "+format, append([]any{n.chapter}, args...)...))
+	fmt.Fprintf(n.out, "\n%s\n", n.title.Sprintf("%d. %s", n.chapter, title))
 }
 
 // tell is a line of the story.

@@ -93,7 +93,11 @@ func (s *site) order(language string) (payments.Order, string) {
 	_, err = s.service.Deliver(s.t.Context(), nil, s, 10)
 	must(s.t, err)
 	text := s.notices[len(s.notices)-1]
-	return *handled.Order, text[strings.Index(text, "https://"):]
+	_, link, found := strings.Cut(text, "https://")
+	if !found {
+		s.t.Fatalf("the notice has no link: %s", text)
+	}
+	return *handled.Order, "https://" + link
 }
 
 func (s *site) do(r *http.Request) (*http.Response, string) {

@@ -52,7 +52,8 @@ func (e *Engine) OpenAccountTx(ctx context.Context, tx *sqldb.Tx, a ledger.Accou
 	if err != nil {
 		return ledger.Account{}, fmt.Errorf("look for account %s: %w", a.Code, err)
 	}
-	for _, other := range found {
+	if len(found) > 0 {
+		other := found[0]
 		if sameAccount(other, a) {
 			return other, nil
 		}

@@ -343,7 +343,7 @@ func (v *verifier) compareBalances(ctx context.Context) error {
 	for id := range v.accounts {
 		ids = append(ids, id)
 	}
-	slices.SortFunc(ids, func(a, b uuid.UUID) int { return compareIDs(a, b) })
+	slices.SortFunc(ids, compareIDs)
 	for _, id := range ids {
 		v.compareBalance(v.accounts[id], stored[id], rowsOf[id])
 	}

@@ -406,7 +406,7 @@ func testHolds(t *testing.T, f *fixture) {
 	_, h = f.do(f.hold(f.marie, f.payee, 600), "")
 	f.do(f.postHold(h.ID, 100), "")
 	_, voided := f.do(ledger.VoidHoldRequest{Key: f.key(), HoldID: h.ID}, "")
-	if voided.Status != ledger.HoldVoided || voided.Posted != 100 || !voided.ClosedAt.Equal(voided.ClosedAt) || voided.ClosedAt.IsZero() {
+	if voided.Status != ledger.HoldVoided || voided.Posted != 100 || voided.ClosedAt.IsZero() {
 		t.Errorf("voided hold is %+v", voided)
 	}
 	f.wantBalance(f.marie, 500, 500)

@@ -65,7 +65,7 @@ func answer(t *testing.T, file *bytes.Buffer, o banksim.Options) payouts.Stateme
 
 func validate(t *testing.T, content []byte) {
 	t.Helper()
-	schema := filepath.Join("../../../../shared/fixtures/iso20022/camt.053.001.08.xsd")
+	schema := filepath.FromSlash("../../../../shared/fixtures/iso20022/camt.053.001.08.xsd")
 	lint, err := exec.LookPath("xmllint")
 	if _, missing := os.Stat(schema); err != nil || missing != nil {
 		t.Log("not validated: xmllint or the schema is not here")

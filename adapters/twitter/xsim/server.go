@@ -117,14 +117,12 @@ func (s *Server) AddUser(id, handle, name string) {
 	s.addUser(id, handle, name)
 }
 
-func (s *Server) addUser(id, handle, name string) *account {
+func (s *Server) addUser(id, handle, name string) {
 	if old := s.users[id]; old != nil {
 		delete(s.handles, strings.ToLower(old.Handle))
 	}
-	a := &account{User: User{ID: id, Handle: handle, Name: name}}
-	s.users[id] = a
+	s.users[id] = &account{User: User{ID: id, Handle: handle, Name: name}}
 	s.handles[strings.ToLower(handle)] = id
-	return a
 }
 
 // Suspend makes an account and its tweets invisible, as X does to offenders.
