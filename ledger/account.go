@@ -77,15 +77,15 @@ func (a Account) Validate() error {
 		return Errorf(CodeInvalid, "the account needs an id").InField("id")
 	case len(a.Code) > MaxAccountCode || !accountCodePattern.MatchString(a.Code):
 		return Errorf(CodeInvalid, "%q is not an account code: 1 to %d of a-z 0-9 : . _ -, starting with a letter or digit",
-			clip(a.Code), MaxAccountCode).InField("code")
-	case !printable(a.Name, MaxAccountName):
+			Clip(a.Code), MaxAccountCode).InField("code")
+	case !Printable(a.Name, MaxAccountName):
 		return Errorf(CodeInvalid, "the name must be 1 to %d bytes of printable text", MaxAccountName).InField("name")
 	case !a.Category.valid():
-		return Errorf(CodeInvalid, "%q is not a category: 1 to %d of a-z and _", clip(string(a.Category)), maxCategory).InField("category")
+		return Errorf(CodeInvalid, "%q is not a category: 1 to %d of a-z and _", Clip(string(a.Category)), maxCategory).InField("category")
 	case a.Side != Debit && a.Side != Credit:
-		return Errorf(CodeInvalid, "the side must be debit or credit, not %q", clip(string(a.Side))).InField("side")
+		return Errorf(CodeInvalid, "the side must be debit or credit, not %q", Clip(string(a.Side))).InField("side")
 	case !a.Currency.Known():
-		return Errorf(CodeInvalid, "%q is not an ISO 4217 currency code", clip(string(a.Currency))).InField("currency")
+		return Errorf(CodeInvalid, "%q is not an ISO 4217 currency code", Clip(string(a.Currency))).InField("currency")
 	case a.Min != nil && a.Max != nil && *a.Min > *a.Max:
 		return Errorf(CodeInvalid, "the minimum %d is above the maximum %d", *a.Min, *a.Max).InField("min")
 	case a.Min != nil && *a.Min > 0, a.Max != nil && *a.Max < 0:

@@ -46,11 +46,11 @@ func (a Amount) Format(c Currency) string {
 // Error with CodeInvalid, a value that does not fit one with CodeOverflow.
 func ParseAmount(s string, c Currency) (Amount, error) {
 	if !plainNumber(s) {
-		return 0, Errorf(CodeInvalid, "%q is not an amount; write it like 12.50", clip(s))
+		return 0, Errorf(CodeInvalid, "%q is not an amount; write it like 12.50", Clip(s))
 	}
 	d, err := decimal.NewFromString(s)
 	if err != nil {
-		return 0, Errorf(CodeInvalid, "%q is not an amount; write it like 12.50", clip(s))
+		return 0, Errorf(CodeInvalid, "%q is not an amount; write it like 12.50", Clip(s))
 	}
 	// AmountOf forgives 12.500, which is exact; but who writes that may well mean
 	// twelve thousand five hundred.
@@ -61,7 +61,7 @@ func ParseAmount(s string, c Currency) (Amount, error) {
 }
 
 func tooManyDecimals(amount string, exp int32, c Currency) *Error {
-	return Errorf(CodeInvalid, "%s has more than the %d decimals of %s", clip(amount), exp, c)
+	return Errorf(CodeInvalid, "%s has more than the %d decimals of %s", Clip(amount), exp, c)
 }
 
 // maxShift bounds the exponents that AmountOf looks at: none further out than 64
@@ -74,7 +74,7 @@ const maxShift = 64
 func AmountOf(d decimal.Decimal, c Currency) (Amount, error) {
 	exp, ok := c.Exponent()
 	if !ok {
-		return 0, Errorf(CodeInvalid, "%q is not an ISO 4217 currency code", clip(string(c)))
+		return 0, Errorf(CodeInvalid, "%q is not an ISO 4217 currency code", Clip(string(c)))
 	}
 	switch {
 	case d.IsZero():
@@ -89,7 +89,7 @@ func AmountOf(d decimal.Decimal, c Currency) (Amount, error) {
 		return 0, tooManyDecimals(d.String(), exp, c)
 	}
 	if !minor.BigInt().IsInt64() {
-		return 0, Errorf(CodeOverflow, "%s %s does not fit in 64 bits", clip(d.String()), c)
+		return 0, Errorf(CodeOverflow, "%s %s does not fit in 64 bits", Clip(d.String()), c)
 	}
 	return Amount(minor.IntPart()), nil
 }
@@ -120,8 +120,8 @@ func plainNumber(s string) bool {
 	return digits > 0 && points <= 1
 }
 
-// clip shortens what a caller sent so that an error stays one readable line.
-func clip(s string) string {
+// Clip shortens what a caller sent so that an error stays one readable line.
+func Clip(s string) string {
 	const most = 40
 	runes := []rune(s)
 	if len(runes) <= most {

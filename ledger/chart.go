@@ -45,14 +45,14 @@ var chartNumberPattern = regexp.MustCompile(`^[0-9]{3}[0-9A-Za-z]{0,17}$`)
 func (e ChartEntry) Validate() error {
 	switch {
 	case !e.Category.valid():
-		return Errorf(CodeInvalid, "%q is not a category: 1 to %d of a-z and _", clip(string(e.Category)), maxCategory).InField("category")
+		return Errorf(CodeInvalid, "%q is not a category: 1 to %d of a-z and _", Clip(string(e.Category)), maxCategory).InField("category")
 	case e.ValidFrom.IsZero():
 		return Errorf(CodeInvalid, "the entry needs the date from which it is valid").InField("valid_from")
 	case !e.ValidFrom.valid():
 		return Errorf(CodeInvalid, "%s is not a day of the calendar", e.ValidFrom).InField("valid_from")
 	case !chartNumberPattern.MatchString(e.Number):
-		return Errorf(CodeInvalid, "%q is not an account number: three digits first, 20 characters at most", clip(e.Number)).InField("number")
-	case !printable(e.Label, MaxAccountName):
+		return Errorf(CodeInvalid, "%q is not an account number: three digits first, 20 characters at most", Clip(e.Number)).InField("number")
+	case !Printable(e.Label, MaxAccountName):
 		return Errorf(CodeInvalid, "the label must be 1 to %d bytes of printable text", MaxAccountName).InField("label")
 	}
 	return nil

@@ -23,7 +23,7 @@ func DateIn(t time.Time, loc *time.Location) Date {
 func ParseDate(s string) (Date, error) {
 	t, err := time.Parse(time.DateOnly, s)
 	if err != nil || t.Year() < 1 {
-		return Date{}, Errorf(CodeInvalid, "%q is not a date; write it like 2026-01-31", clip(s))
+		return Date{}, Errorf(CodeInvalid, "%q is not a date; write it like 2026-01-31", Clip(s))
 	}
 	return DateIn(t, time.UTC), nil
 }

@@ -84,9 +84,9 @@ var (
 	metadataKeyPattern = regexp.MustCompile(`^[a-z][a-z0-9_.-]*$`)
 )
 
-// printable reports whether s is 1 to most bytes of UTF-8 without control or
+// Printable reports whether s is 1 to most bytes of UTF-8 without control or
 // formatting characters (a right-to-left override would make a journal lie).
-func printable(s string, most int) bool {
+func Printable(s string, most int) bool {
 	if s == "" || len(s) > most || !utf8.ValidString(s) {
 		return false
 	}
@@ -99,7 +99,7 @@ func printable(s string, most int) bool {
 }
 
 func validateKey(key string) error {
-	if !printable(key, MaxKey) {
+	if !Printable(key, MaxKey) {
 		return Errorf(CodeInvalid, "the idempotency key must be 1 to %d bytes of printable text", MaxKey).InField("key")
 	}
 	return nil
@@ -107,13 +107,13 @@ func validateKey(key string) error {
 
 func validateJournal(journal string) error {
 	if !journalPattern.MatchString(journal) {
-		return Errorf(CodeInvalid, "%q is not a journal code: 1 to 8 capital letters or digits", clip(journal)).InField("journal")
+		return Errorf(CodeInvalid, "%q is not a journal code: 1 to 8 capital letters or digits", Clip(journal)).InField("journal")
 	}
 	return nil
 }
 
 func validateLabel(label string) error {
-	if !printable(label, MaxLabel) {
+	if !Printable(label, MaxLabel) {
 		return Errorf(CodeInvalid, "the label must be 1 to %d bytes of printable text", MaxLabel).InField("label")
 	}
 	return nil
@@ -143,8 +143,8 @@ func (s Source) validate() error {
 	case s.Channel == "" && s.ID == "":
 		return nil
 	case len(s.Channel) > MaxSourceChannel || !channelPattern.MatchString(s.Channel):
-		return Errorf(CodeInvalid, "%q is not a source channel: 1 to %d of a-z 0-9 -", clip(s.Channel), MaxSourceChannel).InField("source.channel")
-	case !printable(s.ID, MaxSourceID):
+		return Errorf(CodeInvalid, "%q is not a source channel: 1 to %d of a-z 0-9 -", Clip(s.Channel), MaxSourceChannel).InField("source.channel")
+	case !Printable(s.ID, MaxSourceID):
 		return Errorf(CodeInvalid, "the source id must be 1 to %d bytes of printable text", MaxSourceID).InField("source.id")
 	}
 	return nil
@@ -156,9 +156,9 @@ func validateMetadata(metadata map[string]string) error {
 	}
 	for key, value := range metadata {
 		if len(key) > MaxMetadataKey || !metadataKeyPattern.MatchString(key) {
-			return Errorf(CodeInvalid, "%q is not a metadata key: 1 to %d of a-z 0-9 _ . -", clip(key), MaxMetadataKey).InField("metadata")
+			return Errorf(CodeInvalid, "%q is not a metadata key: 1 to %d of a-z 0-9 _ . -", Clip(key), MaxMetadataKey).InField("metadata")
 		}
-		if value != "" && !printable(value, MaxMetadataValue) {
+		if value != "" && !Printable(value, MaxMetadataValue) {
 			return Errorf(CodeInvalid, "the value must be at most %d bytes of printable text", MaxMetadataValue).InField("metadata." + key)
 		}
 	}
@@ -176,7 +176,7 @@ func (p Posting) validate() error {
 	case p.Amount <= 0:
 		return Errorf(CodeInvalid, "the amount must be above zero, not %d", int64(p.Amount)).InField("amount")
 	case !p.Currency.Known():
-		return Errorf(CodeInvalid, "%q is not an ISO 4217 currency code", clip(string(p.Currency))).InField("currency")
+		return Errorf(CodeInvalid, "%q is not an ISO 4217 currency code", Clip(string(p.Currency))).InField("currency")
 	}
 	return nil
 }

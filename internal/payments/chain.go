@@ -60,7 +60,7 @@ func ReceiptsOfOrders(ctx context.Context, tx *sqldb.Tx, orderIDs []uuid.UUID) (
 func AccountsOfParties(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
 	accounts := make(map[uuid.UUID]uuid.UUID, len(ids))
 	for page := range slices.Chunk(ids, MaxPage) {
-		err := each(ctx, tx, "SELECT id, wallet_id FROM customers WHERE "+tx.AnyUUID("id", 1)+
+		err := tx.Each(ctx, "SELECT id, wallet_id FROM customers WHERE "+tx.AnyUUID("id", 1)+
 			" UNION ALL SELECT id, account_id FROM payees WHERE "+tx.AnyUUID("id", 1), []any{page}, func(rows *sqldb.Rows) error {
 			var party, account uuid.UUID
 			err := rows.Scan(&party, &account)

@@ -74,7 +74,7 @@ const frenchPhoneLength = 12
 
 func (s *Service) validPhone(phone string) error {
 	if !phonePattern.MatchString(phone) || (strings.HasPrefix(phone, "+33") && len(phone) != frenchPhoneLength) {
-		return ledger.Errorf(ledger.CodeInvalid, "%q is not a telephone number; write it like +33612345678", clip(phone)).InField("phone")
+		return ledger.Errorf(ledger.CodeInvalid, "this is not a telephone number; write it like +33612345678").InField("phone")
 	}
 	ok := func(prefix string) bool { return strings.HasPrefix(phone, prefix) }
 	if !slices.ContainsFunc(s.config.PhonePrefixes, ok) {
@@ -156,18 +156,11 @@ func (s *Service) enrolCustomer(ctx context.Context, tx *sqldb.Tx, number string
 	c.WalletID = wallet.ID
 	_, err = tx.Exec(ctx, `INSERT INTO customers (id, serial, number, name, phone, status, wallet_id, named, pseudonym_salt, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		c.ID, c.serial, c.Number, c.Name, c.Phone, string(c.Status), c.WalletID, flag(c.Named), c.pseudonymSalt, c.CreatedAt)
+		c.ID, c.serial, c.Number, c.Name, c.Phone, string(c.Status), c.WalletID, sqldb.Flag(c.Named), c.pseudonymSalt, c.CreatedAt)
 	if err != nil {
 		return Customer{}, fmt.Errorf("store the customer: %w", err)
 	}
 	return c, nil
-}
-
-func flag(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // FindCustomer returns the customer with the given number, or CodeNotFound.
@@ -182,7 +175,7 @@ func FindCustomerByID(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (Customer
 
 func oneCustomer(ctx context.Context, tx *sqldb.Tx, where string, arg any, name string) (Customer, error) {
 	var found []Customer
-	err := each(ctx, tx, "SELECT "+customerColumns+" FROM customers WHERE "+where, []any{arg}, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, "SELECT "+customerColumns+" FROM customers WHERE "+where, []any{arg}, func(rows *sqldb.Rows) error {
 		c, err := scanCustomer(rows)
 		found = append(found, c)
 		return err
@@ -204,7 +197,7 @@ type CustomerFilter struct {
 
 // ListCustomers returns a page of customers.
 func ListCustomers(ctx context.Context, tx *sqldb.Tx, f CustomerFilter) ([]Customer, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
 	after := int64(0)
@@ -216,7 +209,7 @@ func ListCustomers(ctx context.Context, tx *sqldb.Tx, f CustomerFilter) ([]Custo
 		after = serial
 	}
 	var list []Customer
-	err := each(ctx, tx, fmt.Sprintf("SELECT %s FROM customers WHERE serial > $1 ORDER BY serial LIMIT %d", customerColumns, f.Limit),
+	err := tx.Each(ctx, fmt.Sprintf("SELECT %s FROM customers WHERE serial > $1 ORDER BY serial LIMIT %d", customerColumns, f.Limit),
 		[]any{after}, func(rows *sqldb.Rows) error {
 			c, err := scanCustomer(rows)
 			list = append(list, c)

@@ -59,26 +59,26 @@ func (s *Service) pseudonym(salt []byte, customer, payee uuid.UUID) string {
 
 // ListDonations returns a page of what a payee was given.
 func (s *Service) ListDonations(ctx context.Context, tx *sqldb.Tx, f DonationFilter) ([]Donation, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
-	var c conditions
-	c.add("o.payee_payee_id = $%d", f.PayeeID)
-	c.add("o.state = $%d", string(StatePosted))
+	var c sqldb.Where
+	c.And("o.payee_payee_id = ?", f.PayeeID)
+	c.And("o.state = ?", string(StatePosted))
 	if !f.From.IsZero() {
-		c.add("o.effective_date >= $%d", f.From)
+		c.And("o.effective_date >= ?", f.From)
 	}
 	if !f.To.IsZero() {
-		c.add("o.effective_date <= $%d", f.To)
+		c.And("o.effective_date <= ?", f.To)
 	}
 	if !f.AfterDate.IsZero() {
-		c.add("(o.effective_date, o.id) > ($%d, $%d)", f.AfterDate, f.AfterID)
+		c.And("(o.effective_date, o.id) > (?, ?)", f.AfterDate, f.AfterID)
 	}
 	var list []Donation
-	err := each(ctx, tx, fmt.Sprintf(`SELECT o.id, o.transaction_id, o.order_key, o.payee_payee_id, o.payer_id, o.amount, o.currency,
+	err := tx.Each(ctx, fmt.Sprintf(`SELECT o.id, o.transaction_id, o.order_key, o.payee_payee_id, o.payer_id, o.amount, o.currency,
 			o.effective_date, o.closed_at, o.channel, o.first_id, c.named, c.name, c.pseudonym_salt
 		FROM orders AS o JOIN customers AS c ON c.id = o.payer_id
-		WHERE %s ORDER BY o.effective_date, o.id LIMIT %d`, c.where(), f.Limit), c.args, func(rows *sqldb.Rows) error {
+		WHERE %s ORDER BY o.effective_date, o.id LIMIT %d`, c.Condition(), f.Limit), c.Args, func(rows *sqldb.Rows) error {
 		var d Donation
 		var named int64
 		var name string

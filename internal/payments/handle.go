@@ -50,13 +50,13 @@ const (
 // them, and returns how many it handled. One that fails is tried again later, and
 // after ten times left to staff; the others go on. The error is the first failure.
 func (s *Service) HandlePending(ctx context.Context, limit int) (int, error) {
-	if err := checkPage(limit); err != nil {
+	if err := sqldb.CheckPage(limit, MaxPage); err != nil {
 		return 0, err
 	}
 	var due []uuid.UUID
 	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		due = nil
-		return each(ctx, tx, fmt.Sprintf("SELECT id FROM messages WHERE handled_at IS NULL AND due_at <= $1 ORDER BY due_at, created_at, id LIMIT %d", limit),
+		return tx.Each(ctx, fmt.Sprintf("SELECT id FROM messages WHERE handled_at IS NULL AND due_at <= $1 ORDER BY due_at, created_at, id LIMIT %d", limit),
 			[]any{s.engine.Now()}, func(rows *sqldb.Rows) error {
 				var id uuid.UUID
 				err := rows.Scan(&id)
@@ -175,7 +175,7 @@ func (h handling) again(ctx context.Context, m InboxMessage) (Handled, error) {
 // newest handles the newest version of a message: what an older one asked for
 // and was not confirmed yet is void.
 func (h handling) newest(ctx context.Context, m InboxMessage) (Handled, error) {
-	chain, err := orders(ctx, h.tx, "order_key = $1", []any{OrderKey(m.Channel, m.FirstID)}, " ORDER BY id"+h.tx.ForUpdate())
+	chain, err := lockChain(ctx, h.tx, OrderKey(m.Channel, m.FirstID))
 	if err != nil {
 		return Handled{}, fmt.Errorf("orders of the edit chain: %w", err)
 	}

@@ -233,7 +233,7 @@ func FindMessageByChannelID(ctx context.Context, tx *sqldb.Tx, channel, id strin
 
 func messages(ctx context.Context, tx *sqldb.Tx, where string, args []any, tail string) ([]InboxMessage, error) {
 	var list []InboxMessage
-	err := each(ctx, tx, "SELECT "+messageColumns+" FROM messages WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, "SELECT "+messageColumns+" FROM messages WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
 		m, err := scanMessage(rows)
 		list = append(list, m)
 		return err
@@ -261,54 +261,33 @@ func (m InboxMessage) Cursor() Cursor { return Cursor{At: m.CreatedAt, ID: m.Row
 
 // ListMessages returns a page of the inbox.
 func ListMessages(ctx context.Context, tx *sqldb.Tx, f MessageFilter) ([]InboxMessage, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
-	var c conditions
+	var c sqldb.Where
 	if f.Channel != "" {
-		c.add("channel = $%d", f.Channel)
+		c.And("channel = ?", f.Channel)
 	}
-	c.period("created_at", f.From, f.To, f.After)
-	list, err := messages(ctx, tx, c.where(), c.args, fmt.Sprintf(" ORDER BY created_at, id LIMIT %d", f.Limit))
+	createdBetween(&c, f.From, f.To, f.After)
+	list, err := messages(ctx, tx, c.Condition(), c.Args, fmt.Sprintf(" ORDER BY created_at, id LIMIT %d", f.Limit))
 	if err != nil {
 		return nil, fmt.Errorf("list messages: %w", err)
 	}
 	return list, nil
 }
 
-// conditions collects the conditions of a list's query.
-type conditions struct {
-	list []string
-	args []any
-}
-
-// add adds a condition; each %d becomes the number of the next argument.
-func (c *conditions) add(format string, args ...any) {
-	numbers := make([]any, len(args))
-	for i := range args {
-		numbers[i] = len(c.args) + i + 1
-	}
-	c.list = append(c.list, fmt.Sprintf(format, numbers...))
-	c.args = append(c.args, args...)
-}
-
-func (c *conditions) period(column string, from, to time.Time, after Cursor) {
+// createdBetween adds that a row was created from one instant to before another
+// (zero is no bound), and comes behind a cursor.
+func createdBetween(w *sqldb.Where, from, to time.Time, after Cursor) {
 	if !from.IsZero() {
-		c.add(column+" >= $%d", from)
+		w.And("created_at >= ?", from)
 	}
 	if !to.IsZero() {
-		c.add(column+" < $%d", to)
+		w.And("created_at < ?", to)
 	}
 	if !after.At.IsZero() {
-		c.add("("+column+", id) > ($%d, $%d)", after.At, after.ID)
+		w.And("(created_at, id) > (?, ?)", after.At, after.ID)
 	}
-}
-
-func (c *conditions) where() string {
-	if len(c.list) == 0 {
-		return "TRUE"
-	}
-	return strings.Join(c.list, " AND ")
 }
 
 // Deleted says what Delete found.
@@ -331,7 +310,7 @@ func (s *Service) Delete(ctx context.Context, d Deletion) (Deleted, error) {
 		if err != nil {
 			return err
 		}
-		return each(ctx, tx, "SELECT id FROM messages WHERE channel = $1 AND first_id = $2 AND handled_at IS NULL ORDER BY version",
+		return tx.Each(ctx, "SELECT id FROM messages WHERE channel = $1 AND first_id = $2 AND handled_at IS NULL ORDER BY version",
 			[]any{m.Channel, m.FirstID}, func(rows *sqldb.Rows) error {
 				var id uuid.UUID
 				err := rows.Scan(&id)

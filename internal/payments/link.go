@@ -106,7 +106,7 @@ func ListLinks(ctx context.Context, tx *sqldb.Tx, party uuid.UUID) ([]Link, erro
 
 func links(ctx context.Context, tx *sqldb.Tx, where string, args ...any) ([]Link, error) {
 	var list []Link
-	err := each(ctx, tx, fmt.Sprintf("SELECT %s FROM links WHERE %s ORDER BY channel, user_id LIMIT %d", linkColumns, where, MaxPage),
+	err := tx.Each(ctx, fmt.Sprintf("SELECT %s FROM links WHERE %s ORDER BY channel, user_id LIMIT %d", linkColumns, where, MaxPage),
 		args, func(rows *sqldb.Rows) error {
 			l, err := scanLink(rows)
 			list = append(list, l)

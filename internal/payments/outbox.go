@@ -124,7 +124,7 @@ const outboxColumns = `id, kind, channel, in_reply_to, conversation_id, customer
 
 func outboxRows(ctx context.Context, tx *sqldb.Tx, where string, args []any, tail string) ([]OutboxRow, error) {
 	var list []OutboxRow
-	err := each(ctx, tx, "SELECT "+outboxColumns+" FROM outbox AS o WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, "SELECT "+outboxColumns+" FROM outbox AS o WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
 		var r OutboxRow
 		err := rows.Scan(&r.ID, &r.Kind, &r.Channel, &r.InReplyTo, &r.ConversationID, &r.CustomerID, &r.OrderID, &r.Template, &r.Text,
 			&r.Status, &r.Attempts, &r.NextAttemptAt, &r.CreatedAt, &r.ClosedAt, &r.ExternalID, &r.LastError)
@@ -144,18 +144,18 @@ type OutboxFilter struct {
 
 // ListOutbox returns a page of the outbox.
 func ListOutbox(ctx context.Context, tx *sqldb.Tx, f OutboxFilter) ([]OutboxRow, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
-	var c conditions
+	var c sqldb.Where
 	if f.Status != "" {
-		c.add("status = $%d", string(f.Status))
+		c.And("status = ?", string(f.Status))
 	}
 	if f.OrderID != uuid.Nil {
-		c.add("order_id = $%d", f.OrderID)
+		c.And("order_id = ?", f.OrderID)
 	}
-	c.period("created_at", time.Time{}, time.Time{}, f.After)
-	list, err := outboxRows(ctx, tx, c.where(), c.args, fmt.Sprintf(" ORDER BY created_at, id LIMIT %d", f.Limit))
+	createdBetween(&c, time.Time{}, time.Time{}, f.After)
+	list, err := outboxRows(ctx, tx, c.Condition(), c.Args, fmt.Sprintf(" ORDER BY created_at, id LIMIT %d", f.Limit))
 	if err != nil {
 		return nil, fmt.Errorf("list the outbox: %w", err)
 	}
@@ -193,7 +193,7 @@ type Delivered struct {
 // sent in order. Failures to send are recorded and counted, not returned.
 func (s *Service) Deliver(ctx context.Context, repliers map[string]Replier, notifier Notifier, limit int) (Delivered, error) {
 	var done Delivered
-	if err := checkPage(limit); err != nil {
+	if err := sqldb.CheckPage(limit, MaxPage); err != nil {
 		return done, err
 	}
 	for sent := 0; sent < limit; {

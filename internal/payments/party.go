@@ -54,13 +54,6 @@ const (
 // MaxPage bounds the rows of one page of any list.
 const MaxPage = 10_000
 
-func checkPage(limit int) error {
-	if limit < 1 || limit > MaxPage {
-		return ledger.Errorf(ledger.CodeInvalid, "a page has 1 to %d rows, not %d", MaxPage, limit).InField("limit")
-	}
-	return nil
-}
-
 var (
 	channelPattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 	// idPattern is what ids of messages, users and conversations look like on any
@@ -73,8 +66,11 @@ var (
 // validText checks a line that a person entered: bounded, printable, and without
 // control or formatting characters (a right-to-left override would make it lie).
 func validText(field, s string, most int) error {
+	if s == "" {
+		return ledger.Errorf(ledger.CodeInvalid, "is missing; give 1 to %d characters of text", most).InField(field)
+	}
 	n := utf8.RuneCountInString(s)
-	if s == "" || n > most || !utf8.ValidString(s) || strings.TrimSpace(s) != s {
+	if n > most || !utf8.ValidString(s) || strings.TrimSpace(s) != s {
 		return ledger.Errorf(ledger.CodeInvalid, "must be 1 to %d characters of text without blanks at its ends, not %d", most, n).InField(field)
 	}
 	for _, r := range s {
@@ -101,24 +97,6 @@ func clip(s string) string {
 	return string([]rune(s)[:most]) + "…"
 }
 
-// each runs a query and calls row for each of its rows.
-func each(ctx context.Context, tx *sqldb.Tx, query string, args []any, row func(rows *sqldb.Rows) error) error {
-	rows, err := tx.Query(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := row(rows); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	return rows.Close()
-}
-
 // recordPartyEvent appends to the history of a customer or payee.
 func recordPartyEvent(ctx context.Context, tx *sqldb.Tx, party uuid.UUID, e PartyEvent) error {
 	var ordinal int64
@@ -137,11 +115,11 @@ func recordPartyEvent(ctx context.Context, tx *sqldb.Tx, party uuid.UUID, e Part
 // PartyEvents returns the newest events of a customer or payee, at most limit of
 // them, oldest first.
 func PartyEvents(ctx context.Context, tx *sqldb.Tx, party uuid.UUID, limit int) ([]PartyEvent, error) {
-	if err := checkPage(limit); err != nil {
+	if err := sqldb.CheckPage(limit, MaxPage); err != nil {
 		return nil, err
 	}
 	var list []PartyEvent
-	err := each(ctx, tx, fmt.Sprintf(`SELECT at, actor, event, reason FROM (
+	err := tx.Each(ctx, fmt.Sprintf(`SELECT at, actor, event, reason FROM (
 			SELECT ordinal, at, actor, event, reason FROM party_events WHERE party_id = $1 ORDER BY ordinal DESC LIMIT %d
 		) AS newest ORDER BY ordinal`, limit), []any{party}, func(rows *sqldb.Rows) error {
 		var e PartyEvent

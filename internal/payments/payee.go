@@ -184,7 +184,7 @@ func FindPayeeByID(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (Payee, erro
 
 func onePayee(ctx context.Context, tx *sqldb.Tx, where string, arg any, name string) (Payee, error) {
 	var found []Payee
-	err := each(ctx, tx, "SELECT "+payeeColumns+" FROM payees WHERE "+where, []any{arg}, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, "SELECT "+payeeColumns+" FROM payees WHERE "+where, []any{arg}, func(rows *sqldb.Rows) error {
 		p, err := scanPayee(rows)
 		found = append(found, p)
 		return err
@@ -206,11 +206,11 @@ type PayeeFilter struct {
 
 // ListPayees returns a page of payees.
 func ListPayees(ctx context.Context, tx *sqldb.Tx, f PayeeFilter) ([]Payee, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
 	var list []Payee
-	err := each(ctx, tx, fmt.Sprintf("SELECT %s FROM payees WHERE code > $1 ORDER BY code LIMIT %d", payeeColumns, f.Limit),
+	err := tx.Each(ctx, fmt.Sprintf("SELECT %s FROM payees WHERE code > $1 ORDER BY code LIMIT %d", payeeColumns, f.Limit),
 		[]any{f.AfterCode}, func(rows *sqldb.Rows) error {
 			p, err := scanPayee(rows)
 			list = append(list, p)

@@ -15,13 +15,13 @@ import (
 // most limit of them, and returns how many it ended. Any number of processes may
 // run it. One that fails does not keep the others; the error joins all failures.
 func (s *Service) ExpireOrders(ctx context.Context, limit int) (int, error) {
-	if err := checkPage(limit); err != nil {
+	if err := sqldb.CheckPage(limit, MaxPage); err != nil {
 		return 0, err
 	}
 	var due []uuid.UUID
 	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		due = nil
-		return each(ctx, tx, fmt.Sprintf(`SELECT id FROM orders WHERE state IN ('awaiting_payee', 'awaiting_confirmation')
+		return tx.Each(ctx, fmt.Sprintf(`SELECT id FROM orders WHERE state IN ('awaiting_payee', 'awaiting_confirmation')
 			AND expires_at <= $1 ORDER BY expires_at, id LIMIT %d`, limit), []any{s.engine.Now()}, func(rows *sqldb.Rows) error {
 			var id uuid.UUID
 			err := rows.Scan(&id)

@@ -3,7 +3,6 @@ package payouts
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -77,7 +76,7 @@ func lockBatch(ctx context.Context, tx *sqldb.Tx, reference string) (Batch, erro
 	if err != nil || tx.ForUpdate() == "" {
 		return found, err
 	}
-	list, err := collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE id = $1"+tx.ForUpdate(), []any{found.ID}, scanBatch)
+	list, err := sqldb.Collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE id = $1"+tx.ForUpdate(), []any{found.ID}, scanBatch)
 	if err != nil {
 		return Batch{}, fmt.Errorf("lock payout batch %s: %w", reference, err)
 	}
@@ -89,10 +88,10 @@ func lockBatch(ctx context.Context, tx *sqldb.Tx, reference string) (Batch, erro
 
 // FindBatch returns the batch with the given reference, or CodeNotFound.
 func FindBatch(ctx context.Context, tx *sqldb.Tx, reference string) (Batch, error) {
-	if !printable(reference, maxReference) {
-		return Batch{}, ledger.Errorf(ledger.CodeInvalid, "%q is no reference of a payout batch; write it like PO-20261122-0001", brief(reference)).InField("batch")
+	if !ledger.Printable(reference, maxReference) {
+		return Batch{}, ledger.Errorf(ledger.CodeInvalid, "%q is no reference of a payout batch; write it like PO-20261122-0001", ledger.Clip(reference)).InField("batch")
 	}
-	list, err := collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE reference = $1", []any{reference}, scanBatch)
+	list, err := sqldb.Collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE reference = $1", []any{reference}, scanBatch)
 	if err != nil {
 		return Batch{}, fmt.Errorf("find payout batch %s: %w", reference, err)
 	}
@@ -105,13 +104,6 @@ func FindBatch(ctx context.Context, tx *sqldb.Tx, reference string) (Batch, erro
 // MaxPage bounds what one query for a list returns.
 const MaxPage = 1_000
 
-func checkPage(limit int) error {
-	if limit < 1 || limit > MaxPage {
-		return ledger.Errorf(ledger.CodeInvalid, "a page has 1 to %d lines, not %d", MaxPage, limit).InField("limit")
-	}
-	return nil
-}
-
 // BatchFilter selects a page of batches, the newest first.
 type BatchFilter struct {
 	State  BatchState // empty: all
@@ -121,59 +113,20 @@ type BatchFilter struct {
 
 // ListBatches returns a page of batches.
 func ListBatches(ctx context.Context, tx *sqldb.Tx, f BatchFilter) ([]Batch, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
-	var w where
+	var w sqldb.Where
 	if f.State != "" {
-		w.and("state = ?", string(f.State))
+		w.And("state = ?", string(f.State))
 	}
 	if f.Before != "" {
-		w.and("reference < ?", f.Before)
+		w.And("reference < ?", f.Before)
 	}
-	list, err := collect(ctx, tx, fmt.Sprintf("SELECT %s FROM payout_batches%s ORDER BY reference DESC LIMIT %d", batchColumns, w.clause(), f.Limit),
-		w.args, scanBatch)
+	list, err := sqldb.Collect(ctx, tx, fmt.Sprintf("SELECT %s FROM payout_batches%s ORDER BY reference DESC LIMIT %d", batchColumns, w.Clause(), f.Limit),
+		w.Args, scanBatch)
 	if err != nil {
 		return nil, fmt.Errorf("list payout batches: %w", err)
 	}
 	return list, nil
-}
-
-// where collects conditions; ? stands for the next argument.
-type where struct {
-	conditions []string
-	args       []any
-}
-
-func (w *where) and(condition string, args ...any) {
-	for _, arg := range args {
-		w.args = append(w.args, arg)
-		condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(w.args)), 1)
-	}
-	w.conditions = append(w.conditions, condition)
-}
-
-func (w *where) clause() string {
-	if len(w.conditions) == 0 {
-		return ""
-	}
-	return " WHERE " + strings.Join(w.conditions, " AND ")
-}
-
-// collect reads all rows of a query.
-func collect[T any](ctx context.Context, tx *sqldb.Tx, query string, args []any, scan func(*sqldb.Rows) (T, error)) ([]T, error) {
-	rows, err := tx.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []T
-	for rows.Next() {
-		item, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, item)
-	}
-	return list, rows.Err()
 }

@@ -6,6 +6,7 @@ import (
 	"hash"
 	"time"
 
+	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 )
 
@@ -18,7 +19,7 @@ func (s Statement) ContentHash() [sha256.Size]byte {
 	h.number(s.Sequence, int64(s.Opening), int64(s.Closing), int64(len(s.Entries)))
 	for _, e := range s.Entries {
 		h.text(e.Reference, e.BookingDate.String(), e.ValueDate.String())
-		h.number(int64(e.Amount), flag(e.Reversal), int64(len(e.Details)))
+		h.number(int64(e.Amount), sqldb.Flag(e.Reversal), int64(len(e.Details)))
 		for _, d := range e.Details {
 			h.text(d.EndToEndID, d.MessageID, d.Remittance, d.ReturnReason)
 			h.party(d.Counterparty)
@@ -78,11 +79,4 @@ func (h contentHasher) party(p Party) { h.text(p.Name, p.IBAN, p.BIC) }
 func (h contentHasher) sum() (sum [sha256.Size]byte) {
 	h.h.Sum(sum[:0])
 	return sum
-}
-
-func flag(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -97,7 +97,7 @@ func insertEntries(ctx context.Context, tx *sqldb.Tx, entries []StoredEntry) err
 		{Name: "transaction_id", Type: "uuid"},
 	}, len(entries), func(i int) []any {
 		e := entries[i]
-		return []any{e.StatementID, int64(e.Entry), int64(e.Detail), e.Reference, e.EndToEndID, e.MessageID, int64(e.Amount), flag(e.Reversal),
+		return []any{e.StatementID, int64(e.Entry), int64(e.Detail), e.Reference, e.EndToEndID, e.MessageID, int64(e.Amount), sqldb.Flag(e.Reversal),
 			e.BookingDate, e.ValueDate, e.Counterparty.Name, e.Counterparty.IBAN, e.Counterparty.BIC, e.Remittance, e.ReturnReason,
 			string(e.Outcome), string(e.Finding), sqldb.NullUUID(e.PayoutID), sqldb.NullUUID(e.TransactionID)}
 	})
@@ -169,18 +169,18 @@ func lockPayouts(ctx context.Context, tx *sqldb.Tx, entries []StoredEntry) (map[
 	scanID := func(rows *sqldb.Rows) (id uuid.UUID, err error) { err = rows.Scan(&id); return id, err }
 	known := map[string]*Payout{}
 	for page := range slices.Chunk(sortedUnique(ids), MaxPage) {
-		found, err := collect(ctx, tx, "SELECT id FROM payouts WHERE "+tx.AnyText("end_to_end_id", 1), []any{page}, scanID)
+		found, err := sqldb.Collect(ctx, tx, "SELECT id FROM payouts WHERE "+tx.AnyText("end_to_end_id", 1), []any{page}, scanID)
 		if err != nil {
 			return nil, fmt.Errorf("find payouts: %w", err)
 		}
 		if len(found) == 0 {
 			continue
 		}
-		locked, err := collect(ctx, tx, "SELECT id FROM payouts WHERE "+tx.AnyUUID("id", 1)+" ORDER BY id"+tx.ForUpdate(), []any{found}, scanID)
+		locked, err := sqldb.Collect(ctx, tx, "SELECT id FROM payouts WHERE "+tx.AnyUUID("id", 1)+" ORDER BY id"+tx.ForUpdate(), []any{found}, scanID)
 		if err != nil {
 			return nil, fmt.Errorf("lock payouts: %w", err)
 		}
-		list, err := collect(ctx, tx, payoutSelect+" WHERE "+tx.AnyUUID("p.id", 1), []any{locked}, scanPayout)
+		list, err := sqldb.Collect(ctx, tx, payoutSelect+" WHERE "+tx.AnyUUID("p.id", 1), []any{locked}, scanPayout)
 		if err != nil {
 			return nil, fmt.Errorf("read payouts: %w", err)
 		}

@@ -16,7 +16,7 @@ import (
 func FindPayouts(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUID]Payout, error) {
 	found := make(map[uuid.UUID]Payout, len(ids))
 	for page := range slices.Chunk(ids, MaxPage) {
-		list, err := collect(ctx, tx, payoutSelect+" WHERE "+tx.AnyUUID("p.id", 1), []any{page}, scanPayout)
+		list, err := sqldb.Collect(ctx, tx, payoutSelect+" WHERE "+tx.AnyUUID("p.id", 1), []any{page}, scanPayout)
 		if err != nil {
 			return nil, fmt.Errorf("find %d payouts: %w", len(ids), err)
 		}
@@ -52,7 +52,7 @@ func TotalItems(ctx context.Context, tx *sqldb.Tx, payoutIDs []uuid.UUID) (map[u
 			id uuid.UUID
 			ItemTotal
 		}
-		list, err := collect(ctx, tx, fmt.Sprintf(query, tx.Int8(), tx.AnyUUID("i.payout_id", 1)), []any{page}, func(rows *sqldb.Rows) (row, error) {
+		list, err := sqldb.Collect(ctx, tx, fmt.Sprintf(query, tx.Int8(), tx.AnyUUID("i.payout_id", 1)), []any{page}, func(rows *sqldb.Rows) (row, error) {
 			var r row
 			err := rows.Scan(&r.id, &r.Items, &r.Amount, &r.Posted, &r.Foreign)
 			return r, err
@@ -72,7 +72,7 @@ func TotalItems(ctx context.Context, tx *sqldb.Tx, payoutIDs []uuid.UUID) (map[u
 func EntriesOfPayouts(ctx context.Context, tx *sqldb.Tx, payoutIDs []uuid.UUID) ([]StoredEntry, error) {
 	var list []StoredEntry
 	for page := range slices.Chunk(payoutIDs, MaxPage) {
-		part, err := collect(ctx, tx, entrySelect+" WHERE "+tx.AnyUUID("e.payout_id", 1)+
+		part, err := sqldb.Collect(ctx, tx, entrySelect+" WHERE "+tx.AnyUUID("e.payout_id", 1)+
 			" ORDER BY e.booking_date, s.closing_date, s.sequence, s.statement_id, e.entry, e.detail", []any{page}, scanEntry)
 		if err != nil {
 			return nil, fmt.Errorf("bank entries of %d payouts: %w", len(payoutIDs), err)

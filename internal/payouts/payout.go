@@ -86,30 +86,30 @@ type PayoutFilter struct {
 
 // ListPayouts returns a page of payouts.
 func ListPayouts(ctx context.Context, tx *sqldb.Tx, f PayoutFilter) ([]Payout, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
 	if f.From.IsZero() != f.To.IsZero() {
 		return nil, ledger.Errorf(ledger.CodeInvalid, "give both ends of the period, or none").InField("from")
 	}
-	var w where
+	var w sqldb.Where
 	if f.BatchID != uuid.Nil {
-		w.and("p.batch_id = ?", f.BatchID)
+		w.And("p.batch_id = ?", f.BatchID)
 	}
 	if f.PayeeID != uuid.Nil {
-		w.and("p.payee_id = ?", f.PayeeID)
+		w.And("p.payee_id = ?", f.PayeeID)
 	}
 	if f.State != "" {
-		w.and("p.state = ?", string(f.State))
+		w.And("p.state = ?", string(f.State))
 	}
 	if !f.From.IsZero() {
-		w.and("(p.approved_on BETWEEN ? AND ? OR p.cancelled_on BETWEEN ? AND ? OR p.settled_on BETWEEN ? AND ? OR p.returned_on BETWEEN ? AND ?)",
+		w.And("(p.approved_on BETWEEN ? AND ? OR p.cancelled_on BETWEEN ? AND ? OR p.settled_on BETWEEN ? AND ? OR p.returned_on BETWEEN ? AND ?)",
 			f.From, f.To, f.From, f.To, f.From, f.To, f.From, f.To)
 	}
 	if f.After != "" {
-		w.and("p.end_to_end_id > ?", f.After)
+		w.And("p.end_to_end_id > ?", f.After)
 	}
-	list, err := collect(ctx, tx, fmt.Sprintf("%s%s ORDER BY p.end_to_end_id LIMIT %d", payoutSelect, w.clause(), f.Limit), w.args, scanPayout)
+	list, err := sqldb.Collect(ctx, tx, fmt.Sprintf("%s%s ORDER BY p.end_to_end_id LIMIT %d", payoutSelect, w.Clause(), f.Limit), w.Args, scanPayout)
 	if err != nil {
 		return nil, fmt.Errorf("list payouts: %w", err)
 	}
@@ -118,12 +118,12 @@ func ListPayouts(ctx context.Context, tx *sqldb.Tx, f PayoutFilter) ([]Payout, e
 
 // FindPayout returns the payout with the given end-to-end id, or CodeNotFound.
 func FindPayout(ctx context.Context, tx *sqldb.Tx, endToEndID string) (Payout, error) {
-	list, err := collect(ctx, tx, payoutSelect+" WHERE p.end_to_end_id = $1", []any{endToEndID}, scanPayout)
+	list, err := sqldb.Collect(ctx, tx, payoutSelect+" WHERE p.end_to_end_id = $1", []any{endToEndID}, scanPayout)
 	if err != nil {
-		return Payout{}, fmt.Errorf("find payout %s: %w", brief(endToEndID), err)
+		return Payout{}, fmt.Errorf("find payout %s: %w", ledger.Clip(endToEndID), err)
 	}
 	if len(list) == 0 {
-		return Payout{}, ledger.Errorf(ledger.CodeNotFound, "there is no payout with end-to-end id %s", brief(endToEndID)).InField("end_to_end_id")
+		return Payout{}, ledger.Errorf(ledger.CodeNotFound, "there is no payout with end-to-end id %s", ledger.Clip(endToEndID)).InField("end_to_end_id")
 	}
 	return list[0], nil
 }
@@ -131,7 +131,7 @@ func FindPayout(ctx context.Context, tx *sqldb.Tx, endToEndID string) (Payout, e
 // payoutsOfBatch returns all payouts of a batch, in their order: at most
 // MaxPayouts.
 func payoutsOfBatch(ctx context.Context, tx *sqldb.Tx, batch Batch) ([]Payout, error) {
-	list, err := collect(ctx, tx, payoutSelect+" WHERE p.batch_id = $1 ORDER BY p.ordinal", []any{batch.ID}, scanPayout)
+	list, err := sqldb.Collect(ctx, tx, payoutSelect+" WHERE p.batch_id = $1 ORDER BY p.ordinal", []any{batch.ID}, scanPayout)
 	if err != nil {
 		return nil, fmt.Errorf("read the payouts of batch %s: %w", batch.Reference, err)
 	}
@@ -174,10 +174,10 @@ func scanItem(rows *sqldb.Rows) (Item, error) {
 
 // ListItems returns a page of a payout's donations.
 func ListItems(ctx context.Context, tx *sqldb.Tx, f ItemFilter) ([]Item, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
-	list, err := collect(ctx, tx, fmt.Sprintf("%s WHERE i.payout_id = $1 AND i.ordinal > $2 ORDER BY i.ordinal LIMIT %d", itemSelect, f.Limit),
+	list, err := sqldb.Collect(ctx, tx, fmt.Sprintf("%s WHERE i.payout_id = $1 AND i.ordinal > $2 ORDER BY i.ordinal LIMIT %d", itemSelect, f.Limit),
 		[]any{f.PayoutID, int64(f.After)}, scanItem)
 	if err != nil {
 		return nil, fmt.Errorf("list the donations of payout %s: %w", f.PayoutID, err)
@@ -195,7 +195,7 @@ func ItemsOfDonations(ctx context.Context, tx *sqldb.Tx, transactionIDs []uuid.U
 	if len(transactionIDs) > MaxPage {
 		return nil, ledger.Errorf(ledger.CodeInvalid, "ask for at most %d donations at once, not %d", MaxPage, len(transactionIDs)).InField("transaction_ids")
 	}
-	list, err := collect(ctx, tx, itemSelect+" WHERE "+tx.AnyUUID("i.transaction_id", 1)+" ORDER BY i.transaction_id, i.posting, i.payout_id",
+	list, err := sqldb.Collect(ctx, tx, itemSelect+" WHERE "+tx.AnyUUID("i.transaction_id", 1)+" ORDER BY i.transaction_id, i.posting, i.payout_id",
 		[]any{transactionIDs}, scanItem)
 	if err != nil {
 		return nil, fmt.Errorf("list the payouts of donations: %w", err)

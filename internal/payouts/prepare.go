@@ -161,7 +161,7 @@ func (g gathering) run(ctx context.Context, tx *sqldb.Tx) (PrepareResult, error)
 
 // earlierRun finds the batch where a commit whose fate was unknown did happen.
 func (g gathering) earlierRun(ctx context.Context, tx *sqldb.Tx) (PrepareResult, bool, error) {
-	list, err := collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE id = $1", []any{g.id}, scanBatch)
+	list, err := sqldb.Collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE id = $1", []any{g.id}, scanBatch)
 	if err != nil || len(list) == 0 {
 		return PrepareResult{}, false, err
 	}
@@ -258,7 +258,7 @@ func Commission(gross ledger.Amount, points int, minimum ledger.Amount) ledger.A
 // approval, whose donations are due again by themselves.
 func (g gathering) due(ctx context.Context, tx *sqldb.Tx, account uuid.UUID, limit int) ([]Item, error) {
 	a := accounts()
-	items, err := collect(ctx, tx, fmt.Sprintf(`SELECT d.transaction_id, d.ordinal, d.amount, d.effective_date
+	items, err := sqldb.Collect(ctx, tx, fmt.Sprintf(`SELECT d.transaction_id, d.ordinal, d.amount, d.effective_date
 		FROM postings AS d
 		WHERE d.credit_account_id = $1 AND d.effective_date <= $2
 			AND d.debit_account_id <> $3 AND d.debit_account_id <> $4 AND d.debit_account_id <> $5

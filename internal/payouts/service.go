@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -54,7 +52,7 @@ func New(e *engine.Engine, config Config, opts Options) (*Service, error) {
 			return nil, ledger.Errorf(ledger.CodeInvalid, "the safeguarding account: %w", err).InField("account")
 		}
 	}
-	if !printable(config.Account.Name, maxName) {
+	if !ledger.Printable(config.Account.Name, maxName) {
 		return nil, ledger.Errorf(ledger.CodeInvalid, "the safeguarding account needs its holder's name, at most %d bytes", maxName).InField("account.name")
 	}
 	if config.Currency != ledger.EUR {
@@ -100,31 +98,8 @@ func (s *Service) newID() (uuid.UUID, error) {
 }
 
 func checkActor(actor string) error {
-	if !printable(actor, maxActor) {
+	if !ledger.Printable(actor, maxActor) {
 		return ledger.Errorf(ledger.CodeInvalid, "say who does this, in 1 to %d bytes of printable text", maxActor).InField("actor")
 	}
 	return nil
-}
-
-// printable reports whether s is 1 to most bytes of UTF-8 without control or
-// formatting characters.
-func printable(s string, most int) bool {
-	if s == "" || len(s) > most || !utf8.ValidString(s) {
-		return false
-	}
-	for _, r := range s {
-		if !unicode.IsGraphic(r) {
-			return false
-		}
-	}
-	return true
-}
-
-// brief shortens what a caller sent so that an error stays one readable line.
-func brief(s string) string {
-	const most = 40
-	if runes := []rune(s); len(runes) > most {
-		return string(runes[:most]) + "…"
-	}
-	return s
 }

@@ -97,11 +97,11 @@ func (s *Service) checkStatement(st Statement) error {
 	switch {
 	case st.IBAN != s.config.Account.IBAN:
 		return invalid("statement.iban", "statement %s is of account %s; only those of the safeguarding account %s are imported",
-			brief(st.ID), brief(st.IBAN), s.config.Account.IBAN)
+			ledger.Clip(st.ID), ledger.Clip(st.IBAN), s.config.Account.IBAN)
 	case st.Currency != s.config.Currency:
 		return ledger.Errorf(ledger.CodeCurrencyMismatch, "statement %s is in %s, but the safeguarding account is in %s",
-			brief(st.ID), brief(string(st.Currency)), s.config.Currency).InField("statement.currency")
-	case !printable(st.ID, maxStatementID):
+			ledger.Clip(st.ID), ledger.Clip(string(st.Currency)), s.config.Currency).InField("statement.currency")
+	case !ledger.Printable(st.ID, maxStatementID):
 		return invalid("statement.id", "the statement's id must be 1 to %d bytes of printable text", maxStatementID)
 	case st.Sequence < 0:
 		return invalid("statement.sequence", "the sequence number of statement %s is below zero", st.ID)
@@ -190,7 +190,7 @@ func resultOf(ctx context.Context, tx *sqldb.Tx, st StoredStatement, entries []S
 }
 
 func importedBefore(ctx context.Context, tx *sqldb.Tx, st StoredStatement) (ImportResult, error) {
-	entries, err := collect(ctx, tx, entrySelect+" WHERE e.statement_id = $1 ORDER BY e.entry, e.detail", []any{st.ID}, scanEntry)
+	entries, err := sqldb.Collect(ctx, tx, entrySelect+" WHERE e.statement_id = $1 ORDER BY e.entry, e.detail", []any{st.ID}, scanEntry)
 	if err != nil {
 		return ImportResult{}, fmt.Errorf("read the entries of statement %s: %w", st.StatementID, err)
 	}

@@ -38,7 +38,7 @@ func insertBatch(ctx context.Context, tx *sqldb.Tx, b Batch, list []collected, n
 		{Name: "payout_id", Type: "uuid"}, {Name: "ordinal", Type: "int8"}, {Name: "transaction_id", Type: "uuid"},
 		{Name: "posting", Type: "int8"}, {Name: "amount", Type: "int8"}, {Name: "live", Type: "int8"},
 	}, len(items), func(i int) []any {
-		return []any{items[i].PayoutID, int64(items[i].Ordinal), items[i].TransactionID, int64(items[i].Posting), int64(items[i].Amount), flag(items[i].Live)}
+		return []any{items[i].PayoutID, int64(items[i].Ordinal), items[i].TransactionID, int64(items[i].Posting), int64(items[i].Amount), sqldb.Flag(items[i].Live)}
 	})
 	if err != nil {
 		return fmt.Errorf("store the donations of the payouts: %w", err)

@@ -24,7 +24,7 @@ func scanStatement(rows *sqldb.Rows) (StoredStatement, error) {
 
 // findStatement returns a statement by the bank's id; its ID is Nil where there is none.
 func findStatement(ctx context.Context, tx *sqldb.Tx, iban, statementID string) (StoredStatement, error) {
-	list, err := collect(ctx, tx, "SELECT "+statementColumns+" FROM bank_statements WHERE iban = $1 AND statement_id = $2",
+	list, err := sqldb.Collect(ctx, tx, "SELECT "+statementColumns+" FROM bank_statements WHERE iban = $1 AND statement_id = $2",
 		[]any{iban, statementID}, scanStatement)
 	if err != nil || len(list) == 0 {
 		return StoredStatement{}, err
@@ -65,30 +65,21 @@ type StatementFilter struct {
 
 // ListStatements returns a page of statements.
 func ListStatements(ctx context.Context, tx *sqldb.Tx, f StatementFilter) ([]StoredStatement, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
-	var w where
-	w.and("iban = ?", f.IBAN)
-	w.period("closing_date", f.From, f.To)
+	var w sqldb.Where
+	w.And("iban = ?", f.IBAN)
+	w.Period("closing_date", f.From, f.To)
 	if f.After != (StatementCursor{}) {
-		w.and("(closing_date, sequence, statement_id) > (?, ?, ?)", f.After.ClosingDate, f.After.Sequence, f.After.StatementID)
+		w.And("(closing_date, sequence, statement_id) > (?, ?, ?)", f.After.ClosingDate, f.After.Sequence, f.After.StatementID)
 	}
-	list, err := collect(ctx, tx, fmt.Sprintf("SELECT %s FROM bank_statements%s ORDER BY closing_date, sequence, statement_id LIMIT %d",
-		statementColumns, w.clause(), f.Limit), w.args, scanStatement)
+	list, err := sqldb.Collect(ctx, tx, fmt.Sprintf("SELECT %s FROM bank_statements%s ORDER BY closing_date, sequence, statement_id LIMIT %d",
+		statementColumns, w.Clause(), f.Limit), w.Args, scanStatement)
 	if err != nil {
 		return nil, fmt.Errorf("list statements: %w", err)
 	}
 	return list, nil
-}
-
-func (w *where) period(column string, from, to ledger.Date) {
-	if !from.IsZero() {
-		w.and(column+" >= ?", from)
-	}
-	if !to.IsZero() {
-		w.and(column+" <= ?", to)
-	}
 }
 
 // EntryCursor is a place in the order of movements: by booking date, statement,
@@ -117,26 +108,26 @@ type EntryFilter struct {
 
 // ListEntries returns a page of movements.
 func ListEntries(ctx context.Context, tx *sqldb.Tx, f EntryFilter) ([]StoredEntry, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
-	var w where
+	var w sqldb.Where
 	if f.StatementID != uuid.Nil {
-		w.and("e.statement_id = ?", f.StatementID)
+		w.And("e.statement_id = ?", f.StatementID)
 	}
 	if f.PayoutID != uuid.Nil {
-		w.and("e.payout_id = ?", f.PayoutID)
+		w.And("e.payout_id = ?", f.PayoutID)
 	}
 	if f.Outcome != "" {
-		w.and("e.outcome = ?", string(f.Outcome))
+		w.And("e.outcome = ?", string(f.Outcome))
 	}
-	w.period("e.booking_date", f.From, f.To)
+	w.Period("e.booking_date", f.From, f.To)
 	if f.After != (EntryCursor{}) {
-		w.and("(e.booking_date, e.statement_id, e.entry, e.detail) > (?, ?, ?, ?)",
+		w.And("(e.booking_date, e.statement_id, e.entry, e.detail) > (?, ?, ?, ?)",
 			f.After.BookingDate, f.After.StatementID, int64(f.After.Entry), int64(f.After.Detail))
 	}
-	list, err := collect(ctx, tx, fmt.Sprintf("%s%s ORDER BY e.booking_date, e.statement_id, e.entry, e.detail LIMIT %d", entrySelect, w.clause(), f.Limit),
-		w.args, scanEntry)
+	list, err := sqldb.Collect(ctx, tx, fmt.Sprintf("%s%s ORDER BY e.booking_date, e.statement_id, e.entry, e.detail LIMIT %d", entrySelect, w.Clause(), f.Limit),
+		w.Args, scanEntry)
 	if err != nil {
 		return nil, fmt.Errorf("list bank entries: %w", err)
 	}
@@ -145,7 +136,7 @@ func ListEntries(ctx context.Context, tx *sqldb.Tx, f EntryFilter) ([]StoredEntr
 
 // gapsBefore compares a statement with the one before it.
 func gapsBefore(ctx context.Context, tx *sqldb.Tx, s StoredStatement) ([]Finding, error) {
-	list, err := collect(ctx, tx, "SELECT "+statementColumns+` FROM bank_statements
+	list, err := sqldb.Collect(ctx, tx, "SELECT "+statementColumns+` FROM bank_statements
 		WHERE iban = $1 AND (closing_date, sequence, statement_id) < ($2, $3, $4)
 		ORDER BY closing_date DESC, sequence DESC, statement_id DESC LIMIT 1`, []any{s.IBAN, s.ClosingDate, s.Sequence, s.StatementID}, scanStatement)
 	if err != nil {
