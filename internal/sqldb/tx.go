@@ -214,6 +214,7 @@ func (tx *Tx) value(arg any) any {
 		if lite {
 			return v[:]
 		}
+		return [16]byte(v) // which pgx encodes as it is; a uuid.UUID would become text first
 	case time.Time:
 		if v.IsZero() {
 			return nil
@@ -240,6 +241,11 @@ func (tx *Tx) value(arg any) any {
 			}
 			return asJSON(ids)
 		}
+		ids := make([][16]byte, len(v))
+		for i, id := range v {
+			ids[i] = id
+		}
+		return ids
 	case []string:
 		if lite {
 			return asJSON(v)
@@ -332,14 +338,7 @@ func (tx *Tx) Insert(ctx context.Context, table string, columns []Column, n int,
 func (tx *Tx) ForRows(ctx context.Context, set, single string, columns []Column, n int, row func(i int) []any) (int64, error) {
 	changed := int64(0)
 	if tx.db.engine == SQLite {
-		for i := range n {
-			count, err := tx.Exec(ctx, single, row(i)...)
-			if err != nil {
-				return changed, err
-			}
-			changed += count
-		}
-		return changed, nil
+		return tx.eachRow(ctx, single, n, row)
 	}
 	marks := make([]string, len(columns))
 	for i, c := range columns {
@@ -358,6 +357,36 @@ func (tx *Tx) ForRows(ctx context.Context, set, single string, columns []Column,
 			}
 		}
 		result, err := tx.tx.ExecContext(ctx, query, arrays...)
+		if err != nil {
+			return changed, err
+		}
+		count, err := result.RowsAffected()
+		if err != nil {
+			return changed, err
+		}
+		changed += count
+	}
+	return changed, nil
+}
+
+// eachRow runs a statement for n rows, one by one.
+func (tx *Tx) eachRow(ctx context.Context, single string, n int, row func(i int) []any) (int64, error) {
+	changed := int64(0)
+	// The driver watches a context that can end by a goroutine a statement: an eighth
+	// of what a row costs. The context is looked at between rows instead.
+	unwatched := context.WithoutCancel(ctx)
+	stmt := tx.prepared(unwatched, single)
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return changed, err
+		}
+		var result sql.Result
+		var err error
+		if values := tx.values(row(i)); stmt != nil {
+			result, err = stmt.ExecContext(unwatched, values...)
+		} else {
+			result, err = tx.tx.ExecContext(unwatched, single, values...)
+		}
 		if err != nil {
 			return changed, err
 		}
