@@ -134,7 +134,7 @@ func (b *batch) judge(i int) Outcome {
 	if before, ok := b.known[b.ids[i]]; ok {
 		if !bytes.Equal(before.hash[:], hash[:]) {
 			return Outcome{Err: ledger.Errorf(ledger.CodeConflict,
-				"the idempotency key %q was used before for another request", b.requests[i].IdempotencyKey()).InField("key")}
+				"the idempotency key %q was used before for another request; use a new key, or repeat that request as it was", b.requests[i].IdempotencyKey()).InField("key")}
 		}
 		b.replays = append(b.replays, i)
 		return Outcome{Replayed: true}
@@ -178,14 +178,13 @@ func (b *batch) record(t *ledger.Transaction, hash [sha256.Size]byte, release ma
 		changes[id] = d
 	}
 	for i, p := range t.Postings {
-		place := fmt.Sprintf("postings[%d]", i)
-		if err := b.usable(p, place); err != nil {
-			return Outcome{Err: err}
+		if err := b.usable(p); err != nil {
+			return Outcome{Err: err.InField(fmt.Sprintf("postings[%d].%s", i, err.Field))}
 		}
 		if err := change(changes, p, func(d *delta, e *delta, amount ledger.Amount) {
 			d.debitsPosted, e.creditsPosted = amount, amount
 		}); err != nil {
-			return Outcome{Err: err.InField(place + ".amount")}
+			return Outcome{Err: err.InField(fmt.Sprintf("postings[%d].amount", i))}
 		}
 	}
 	if err := b.try(changes); err != nil {
@@ -204,36 +203,35 @@ func (b *batch) record(t *ledger.Transaction, hash [sha256.Size]byte, release ma
 func change(changes map[uuid.UUID]delta, p ledger.Posting, set func(debit, credit *delta, amount ledger.Amount)) *ledger.Error {
 	var debit, credit delta
 	set(&debit, &credit, p.Amount)
-	for id, d := range map[uuid.UUID]delta{p.Debit: debit, p.Credit: credit} {
-		sum := changes[id]
-		if err := sum.add(d); err != nil {
+	for _, side := range [...]struct {
+		account uuid.UUID
+		delta   delta
+	}{{p.Debit, debit}, {p.Credit, credit}} {
+		sum := changes[side.account]
+		if err := sum.add(side.delta); err != nil {
 			return ledger.Errorf(ledger.CodeOverflow, "the postings to one account add up to more than 64 bits hold: %w", err)
 		}
-		changes[id] = sum
+		changes[side.account] = sum
 	}
 	return nil
 }
 
 // usable checks that both accounts of a posting exist, are open, and are in its
-// currency.
-func (b *batch) usable(p ledger.Posting, place string) error {
-	for _, side := range []struct {
+// currency. The error's field is debit or credit.
+func (b *batch) usable(p ledger.Posting) *ledger.Error {
+	for _, side := range [...]struct {
 		id   uuid.UUID
 		name string
 	}{{p.Debit, "debit"}, {p.Credit, "credit"}} {
-		field := side.name
-		if place != "" {
-			field = place + "." + side.name
-		}
 		account, ok := b.accounts[side.id]
 		switch {
 		case !ok:
-			return ledger.Errorf(ledger.CodeNotFound, "there is no account %s", side.id).InField(field)
+			return ledger.Errorf(ledger.CodeNotFound, "there is no account %s", side.id).InField(side.name)
 		case account.Status != ledger.AccountOpen:
-			return ledger.Errorf(ledger.CodeAccountClosed, "account %s is closed", account.Code).InField(field)
+			return ledger.Errorf(ledger.CodeAccountClosed, "account %s is closed", account.Code).InField(side.name)
 		case account.Currency != p.Currency:
 			return ledger.Errorf(ledger.CodeCurrencyMismatch, "account %s is in %s, not in %s",
-				account.Code, account.Currency, p.Currency).InField(field)
+				account.Code, account.Currency, p.Currency).InField(side.name)
 		}
 	}
 	return nil
@@ -299,7 +297,7 @@ func (b *batch) hold(id uuid.UUID, hash [sha256.Size]byte, r ledger.HoldRequest)
 			r.ExpiresAt.UTC().Format(time.RFC3339)).InField("expires_at")}
 	}
 	p := ledger.Posting{Debit: r.Debit, Credit: r.Credit, Amount: r.Amount, Currency: r.Currency}
-	if err := b.usable(p, ""); err != nil {
+	if err := b.usable(p); err != nil {
 		return Outcome{Err: err}
 	}
 	changes := map[uuid.UUID]delta{

@@ -238,3 +238,35 @@ func TestTxBesideGroupCommit(t *testing.T) {
 		w.verify()
 	})
 }
+
+// A refusal names the side of the posting that it is about.
+func TestRefusalNamesTheField(t *testing.T) {
+	w := newWorld(t, sqltest.SQLite(t))
+	dollars := w.open(ledger.Account{Code: "dollars", Category: ledger.OwnAccount, Side: ledger.Debit, Currency: "USD"})
+	nobody := ledger.Account{ID: uuid.New(), Currency: ledger.EUR}
+	two := w.transfer(w.cash, w.payee, 1)
+	two.Postings = append(two.Postings, ledger.Posting{Debit: w.cash.ID, Credit: nobody.ID, Amount: 1, Currency: ledger.EUR})
+	huge := w.transfer(w.cash, w.payee, 1<<62)
+	huge.Postings = append(huge.Postings, huge.Postings[0])
+	for name, c := range map[string]struct {
+		r     ledger.Request
+		field string
+	}{
+		"debit":              {w.transfer(nobody, w.cash, 1), "postings[0].debit"},
+		"credit":             {two, "postings[1].credit"},
+		"currency":           {w.transfer(w.cash, dollars, 1), "postings[0].credit"},
+		"too much":           {huge, "postings[1].amount"},
+		"debit of a hold":    {w.holdOf(nobody, w.cash, 1), "debit"},
+		"credit of a hold":   {w.holdOf(w.cash, dollars, 1), "credit"},
+		"no hold":            {ledger.VoidHoldRequest{Key: w.key(), HoldID: nobody.ID}, "hold_id"},
+		"nothing to reverse": {ledger.ReverseRequest{Key: w.key(), TransactionID: nobody.ID, Label: "Back"}, "transaction_id"},
+	} {
+		outcomes, err := w.Submit(w.ctx, []ledger.Request{c.r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refusal, ok := errors.AsType[*ledger.Error](outcomes[0].Err); !ok || refusal.Field != c.field {
+			t.Errorf("%s: got %v, want field %s", name, outcomes[0].Err, c.field)
+		}
+	}
+}
