@@ -76,3 +76,11 @@ func parseInstant(flag, text string) (time.Time, error) {
 	}
 	return t.UTC(), nil
 }
+
+// count is a number of things in words: "1 payout", "2 payouts".
+func count[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -86,9 +87,7 @@ func (e *exitError) Error() string { return e.message }
 // usageError is a command line that cannot be understood.
 type usageError struct{ err error }
 
-func (e *usageError) Error() string {
-	return e.err.Error() + "\nRun the command with --help to see how it is written."
-}
+func (e *usageError) Error() string { return e.err.Error() }
 
 func (e *usageError) Unwrap() error { return e.err }
 
@@ -110,7 +109,9 @@ Every command takes the book from --db or TWEETLEDGER_DB:
 		Args:              cobra.NoArgs,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
+	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.dbURL, "db", "", "the book: sqlite:FILE, postgres://… or cockroach://… (default $TWEETLEDGER_DB, else sqlite:tweetledger.db)")
 	flags.StringVar(&a.configFile, "config", "", "the configuration (default $TWEETLEDGER_CONFIG, else tweetledger.toml where there is one)")
@@ -128,13 +129,14 @@ Every command takes the book from --db or TWEETLEDGER_DB:
 
 // wrapArgs makes every wrong number of arguments, and every unknown subcommand, a usageError.
 func wrapArgs(c *cobra.Command) {
+	c.SuggestionsMinimumDistance = 2 // letters, as cobra itself takes for the root
 	check := c.Args
 	if check == nil {
 		check = cobra.NoArgs
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return &usageError{err}
+		if check(c, args) != nil {
+			return wrongArgs(c, args)
 		}
 		return nil
 	}
@@ -144,6 +146,18 @@ func wrapArgs(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		wrapArgs(sub)
 	}
+}
+
+// wrongArgs says what is wrong with the arguments of a command, and what would be right.
+func wrongArgs(c *cobra.Command, args []string) error {
+	if !c.HasSubCommands() {
+		return usagef("wrong number of arguments (%d); write it like: %s", len(args), c.UseLine())
+	}
+	hint := ""
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf(" (perhaps %q)", near[0])
+	}
+	return usagef("there is no command %q%s; see: %s --help", strings.Join(append(strings.Fields(c.CommandPath()), args[0])[1:], " "), hint, c.CommandPath())
 }
 
 // usagef is an error of the command line.

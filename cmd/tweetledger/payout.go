@@ -182,7 +182,7 @@ func (a *app) payoutApproveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "approved batch %s: %d payouts, net %s %s\n", batch.Reference, batch.Payouts, batch.Net.Format(batch.Currency), batch.Currency)
+			_, err = fmt.Fprintf(a.out, "approved batch %s: %s, net %s %s\n", batch.Reference, count(batch.Payouts, "payout"), batch.Net.Format(batch.Currency), batch.Currency)
 			return err
 		},
 	}
@@ -218,7 +218,7 @@ func (a *app) payoutExportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "wrote %s: %d transfers, message id %s\n", file, len(content.Transfers), content.MessageID)
+			_, err = fmt.Fprintf(a.out, "wrote %s: %s, message id %s\n", file, count(len(content.Transfers), "transfer"), content.MessageID)
 			return err
 		},
 	}

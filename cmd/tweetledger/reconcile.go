@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -161,9 +162,15 @@ func (a *app) showReconciliation(r reconciliation.Result, format, file string) e
 		return err
 	}
 	if len(r.Breaks) > 0 {
-		return &exitError{exitBreaks, fmt.Sprintf("%d breaks", len(r.Breaks))}
+		return &exitError{exitBreaks, count(len(r.Breaks), "break") + "; the report says what each one is and what to do"}
 	}
 	return nil
+}
+
+// words makes a title of a name: "payouts_net" is "Payouts net".
+func words(name string) string {
+	title := strings.ReplaceAll(name, "_", " ")
+	return strings.ToUpper(title[:1]) + title[1:]
 }
 
 // reconciliationTable lists the breaks of a run, then its notes.
@@ -182,10 +189,10 @@ func reconciliationTable(r reconciliation.Result) reports.Table {
 		},
 	}
 	for _, m := range r.Matches {
-		table.Facts = append(table.Facts, reports.Fact{Name: "matched_" + m.Matcher, Title: "Matched by " + m.Matcher, Value: int64(m.Count)})
+		table.Facts = append(table.Facts, reports.Fact{Name: "matched_" + m.Matcher, Title: "Matched by " + strings.ReplaceAll(m.Matcher, "_", " "), Value: int64(m.Count)})
 	}
 	for _, total := range r.Totals {
-		table.Facts = append(table.Facts, reports.Fact{Name: "total_" + total.Name, Title: fmt.Sprintf("%s (%d)", total.Name, total.Count),
+		table.Facts = append(table.Facts, reports.Fact{Name: "total_" + total.Name, Title: fmt.Sprintf("%s (%d)", words(total.Name), total.Count),
 			Value: reports.Cash{Amount: total.Amount, Currency: total.Currency}})
 	}
 	table.Facts = append(table.Facts,
@@ -202,7 +209,7 @@ func reconciliationTable(r reconciliation.Result) reports.Table {
 				cells[4] = reports.Cash{Amount: b.Amount, Currency: b.Currency}
 			}
 			if b.Fed != "" {
-				cells[5] = b.Message + " Fed into the inbox: " + b.Fed + "."
+				cells[5] = b.Message + "; done: " + b.Fed
 			}
 			table.Rows = append(table.Rows, reports.Row{Cells: cells})
 		}

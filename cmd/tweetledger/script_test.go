@@ -26,8 +26,10 @@ import (
 
 // commands are what scripts can do besides running tweetledger:
 //
-//	book                     begin with the book of people.txtar: Marie (c-000001, @marie_test, 200.00 EUR,
-//	                         code 274951), Yoann (c-000002, @yoann_test) and the charity acf (@ACF_France)
+//	book [people|paid]       begin with a book. people, as in people.txtar: Marie (c-000001, @marie_test,
+//	                         200.00 EUR, code 274951), Yoann (c-000002, @yoann_test, code 836402) and the
+//	                         charity acf (@ACF_France). paid: Marie has sent Yoann 12.99 EUR and acf
+//	                         100.00 EUR, and Yoann acf 5.00 EUR; the acquirer has settled the 200.00 EUR
 //	clock INSTANT            when the next command runs; each takes a minute
 //	exits CODE PROGRAM …     run a program that ends with this exit code
 //	bank OPENING PAIN CAMT   be the bank: execute a payment file and write the statement of the day
@@ -102,26 +104,60 @@ func bankDay(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), statement, 0o600))
 }
 
-// preparedBook is the book of the story, made once for all scripts.
-var preparedBook = sync.OnceValues(makeBook)
+// preparedBooks are the books that scripts begin with, by name, made once.
+var preparedBooks = sync.OnceValues(makeBooks)
 
-// people are the commands of people.txtar.
-func people() [][]string {
-	return [][]string{
-		{"", "init"},
-		{"", "customer", "add", "--name", "Marie Laurent", "--phone", "+33612000101"},
-		{"", "customer", "add", "--name", "Yoann Petit", "--phone", "+33612000102", "--named"},
-		{"", "customer", "link", "c-000001", "--twitter-id", "700000101", "--handle", "marie_test"},
-		{"", "customer", "link", "c-000002", "--twitter-id", "700000102", "--handle", "yoann_test"},
-		{"274951\n", "customer", "code", "c-000001"},
-		{"836402\n", "customer", "code", "c-000002"},
-		{"", "customer", "topup", "c-000001", "200.00", "--reference", "card-1"},
-		{"", "payee", "add", "acf", "--name", "Action contre la Faim", "--iban", "FR1420041010050500013M02606", "--commission", "150"},
-		{"", "payee", "link", "acf", "--twitter-id", "700000201", "--handle", "ACF_France"},
+// orderOf stands before the id of a tweet in an argument that is the order's id.
+const orderOf = "order of "
+
+// step is a command of the story and what it reads from standard input.
+type step struct {
+	in   string
+	args []string
+}
+
+func do(in string, args ...string) step { return step{in, args} }
+
+// peopleSteps are the commands of people.txtar.
+func peopleSteps() []step {
+	return []step{
+		do("", "init"),
+		do("", "customer", "add", "--name", "Marie Laurent", "--phone", "+33612000101"),
+		do("", "customer", "add", "--name", "Yoann Petit", "--phone", "+33612000102", "--named"),
+		do("", "customer", "link", "c-000001", "--twitter-id", "700000101", "--handle", "marie_test"),
+		do("", "customer", "link", "c-000002", "--twitter-id", "700000102", "--handle", "yoann_test"),
+		do("274951\n", "customer", "code", "c-000001"),
+		do("836402\n", "customer", "code", "c-000002"),
+		do("", "customer", "topup", "c-000001", "200.00", "--reference", "card-1"),
+		do("", "payee", "add", "acf", "--name", "Action contre la Faim", "--iban", "FR1420041010050500013M02606", "--commission", "150"),
+		do("", "payee", "link", "acf", "--twitter-id", "700000201", "--handle", "ACF_France"),
 	}
 }
 
-func makeBook() ([]byte, error) {
+// paidSteps go on from there.
+func paidSteps() []step {
+	tweet := func(id, author, text, mention string) string {
+		return `{"id":"` + id + `","text":"` + text + `","author_id":"` + author + `","created_at":"2026-11-20T08:30:00.000Z",` +
+			`"entities":{"mentions":[{"username":"SmoneyFR","id":"700000001"},` + mention + `]}}` + "\n"
+	}
+	const yoann, charity = `{"username":"yoann_test","id":"700000102"}`, `{"username":"ACF_France","id":"700000201"}`
+	tweets := tweet("1990000000000000001", "700000101", "@SmoneyFR #envoyer 12,99€ @yoann_test merci !", yoann) +
+		tweet("1990000000000000002", "700000101", "@SmoneyFR #don 100EUR @ACF_France", charity) +
+		tweet("1990000000000000003", "700000102", "@SmoneyFR #don 5 € @ACF_France", charity)
+	confirm := func(code, tweet string) step {
+		return do(code+"\n", "order", "confirm", orderOf+tweet)
+	}
+	return []step{
+		do("", "post", "--key", "settlement-1", "--label", "Card settlement", "--line", "safeguarding-account,cards-to-settle,200.00"),
+		do("", "customer", "topup", "c-000002", "10.00", "--reference", "card-2"),
+		do(tweets, "tweets", "import", "-"),
+		confirm("274951", "1990000000000000001"),
+		confirm("274951", "1990000000000000002"),
+		confirm("836402", "1990000000000000003"),
+	}
+}
+
+func makeBooks() (map[string][]byte, error) {
 	dir, err := os.MkdirTemp("", "tweetledger-test-")
 	if err != nil {
 		return nil, err
@@ -134,22 +170,49 @@ func makeBook() ([]byte, error) {
 	variables := map[string]string{"TWEETLEDGER_DB": "sqlite:" + file, "TWEETLEDGER_CONFIG": filepath.Join(dir, defaultConfig),
 		"TWEETLEDGER_KEY": testKey, "TWEETLEDGER_ACTOR": "anne"}
 	now := firstMinute.Add(-time.Hour)
-	for _, command := range people() {
+	tell := func(s step) (string, error) {
 		var out bytes.Buffer
-		env := steered(now, strings.NewReader(command[0]), &out, &out, func(name string) string { return variables[name] })
-		if code := run(context.Background(), command[1:], env); code != exitOK {
-			return nil, fmt.Errorf("%s: exit code %d: %s", strings.Join(command[1:], " "), code, out.String())
+		env := steered(now, strings.NewReader(s.in), &out, &out, func(name string) string { return variables[name] })
+		if code := run(context.Background(), s.args, env); code != exitOK {
+			return "", fmt.Errorf("%s: exit code %d: %s", strings.Join(s.args, " "), code, out.String())
 		}
-		now = now.Add(time.Minute)
+		return out.String(), nil
 	}
-	return os.ReadFile(file)
+	books := map[string][]byte{}
+	for _, part := range []struct {
+		name  string
+		steps []step
+	}{{"people", peopleSteps()}, {"paid", paidSteps()}} {
+		for _, s := range part.steps {
+			if tweet, ok := strings.CutPrefix(s.args[len(s.args)-1], orderOf); ok {
+				list, err := tell(do("", "order", "list", "--format", "csv"))
+				if err != nil {
+					return nil, err
+				}
+				before, _, _ := strings.Cut(list, ",twitter:"+tweet)
+				s.args[len(s.args)-1] = before[strings.LastIndexByte(before, '\n')+1:]
+			}
+			if _, err := tell(s); err != nil {
+				return nil, err
+			}
+			now = now.Add(time.Minute)
+		}
+		if books[part.name], err = os.ReadFile(file); err != nil {
+			return nil, err
+		}
+	}
+	return books, nil
 }
 
 func book(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, len(args) == 0, "book")
-	content, err := preparedBook()
+	need(ts, neg, len(args) <= 1, "book [people|paid]")
+	books, err := preparedBooks()
 	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs("tweetledger.db"), content, 0o600))
+	name := append(args, "people")[0]
+	if books[name] == nil {
+		ts.Fatalf("there is no book %s", name)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("tweetledger.db"), books[name], 0o600))
 }
 
 // server is a program that runs in the background of a script.

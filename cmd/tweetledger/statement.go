@@ -77,8 +77,8 @@ func printImport(out io.Writer, label string, r payouts.ImportResult) {
 		fmt.Fprintf(out, "%s: statement %s was imported before; nothing changed\n", label, s.StatementID)
 		return
 	}
-	fmt.Fprintf(out, "%s: booked statement %s: %d entries, opening %s, closing %s %s; %d payouts settled, %d returned, %d to suspense\n",
-		label, s.StatementID, s.Entries, s.Opening.Format(s.Currency), s.Closing.Format(s.Currency), s.Currency, r.Settled, r.Returned, r.Suspense)
+	fmt.Fprintf(out, "%s: booked statement %s: entries %d, opening %s, closing %s %s; %s settled, %d returned, %d to suspense\n",
+		label, s.StatementID, s.Entries, s.Opening.Format(s.Currency), s.Closing.Format(s.Currency), s.Currency, count(r.Settled, "payout"), r.Returned, r.Suspense)
 	for _, finding := range r.Findings {
 		fmt.Fprintf(out, "  note: %s\n", finding.Message)
 	}

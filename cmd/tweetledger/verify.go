@@ -29,8 +29,8 @@ does not bear out what it says.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "read %d transactions, %d postings, %d holds, %d accounts\n",
-				report.Transactions, report.Postings, report.Holds, report.Accounts)
+			fmt.Fprintf(a.out, "read %s, %s, %s, %s\n", count(report.Transactions, "transaction"),
+				count(report.Postings, "posting"), count(report.Holds, "hold"), count(report.Accounts, "account"))
 			for _, d := range report.Differences {
 				fmt.Fprintln(a.out, d)
 			}
@@ -38,7 +38,7 @@ does not bear out what it says.`,
 				fmt.Fprintf(a.out, "… and %d more\n", report.More)
 			}
 			if !report.OK() {
-				return &exitError{exitBreaks, fmt.Sprintf("the book does not verify: %d differences", int64(len(report.Differences))+report.More)}
+				return &exitError{exitBreaks, "the book does not verify: " + count(int64(len(report.Differences))+report.More, "difference")}
 			}
 			fmt.Fprintln(a.out, "the book verifies")
 			return nil
