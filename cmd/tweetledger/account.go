@@ -59,6 +59,7 @@ func (a *app) accountOpenCommand() *cobra.Command {
 	c.Flags().StringVar(&minimum, "min", "", "the least that its balance may be, holds included (default no bound)")
 	c.Flags().StringVar(&maximum, "max", "", "the most that its balance may be, holds included (default no bound)")
 	c.Flags().IntVar(&account.Shards, "shards", 1, "balance rows, for an account that many nodes post to at once")
+	required(c, "name", "category", "side")
 	return c
 }
 

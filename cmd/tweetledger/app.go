@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/user"
@@ -182,6 +183,9 @@ func (a *app) show(t reports.Table, format, file string) error {
 func writeFile(name string, write func(io.Writer) error) error {
 	temporary := name + ".part"
 	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
+	if cause, ok := errors.AsType[*fs.PathError](err); ok {
+		err = cause.Err // the other name would only puzzle
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}

@@ -48,6 +48,7 @@ func (a *app) customerAddCommand() *cobra.Command {
 	c.Flags().StringVar(&n.Phone, "phone", "", "mobile number, like +33612345678")
 	c.Flags().StringVar(&n.Number, "number", "", "customer number, like c-000017 (default the next one)")
 	c.Flags().BoolVar(&n.Named, "named", false, "consents to be named to charities")
+	required(c, "name", "phone")
 	return c
 }
 
@@ -155,6 +156,7 @@ func (a *app) customerLinkCommand() *cobra.Command {
 func linkFlags(c *cobra.Command, id, handle *string) {
 	c.Flags().StringVar(id, "twitter-id", "", "numeric user id: handles are renamed and recycled, ids are not")
 	c.Flags().StringVar(handle, "handle", "", "handle as it is now, for people to read")
+	required(c, "twitter-id", "handle")
 }
 
 func (a *app) customerCodeCommand() *cobra.Command {
@@ -184,6 +186,11 @@ func (a *app) customerCodeCommand() *cobra.Command {
 
 func actorFlag(c *cobra.Command, actor *string) {
 	c.Flags().StringVar(actor, "actor", "", "who does this, for the audit trail (default $TWEETLEDGER_ACTOR, else the system user)")
+}
+
+func reasonFlag(c *cobra.Command, reason *string) {
+	c.Flags().StringVar(reason, "reason", "", "why, for the audit trail")
+	required(c, "reason")
 }
 
 // maxCodeLine bounds what is read as a code: a few digits and a line end.
@@ -235,6 +242,7 @@ same reference twice books once.`,
 		},
 	}
 	c.Flags().StringVar(&reference, "reference", "", "the acquirer's reference of the charge")
+	required(c, "reference")
 	return c
 }
 
@@ -255,7 +263,7 @@ func (a *app) customerStatusCommand(use, short string, status payments.Status) *
 		},
 	}
 	actorFlag(c, &actor)
-	c.Flags().StringVar(&reason, "reason", "", "why")
+	reasonFlag(c, &reason)
 	return c
 }
 
@@ -276,6 +284,6 @@ func (a *app) customerUnblockCodeCommand() *cobra.Command {
 		},
 	}
 	actorFlag(c, &actor)
-	c.Flags().StringVar(&reason, "reason", "", "why")
+	reasonFlag(c, &reason)
 	return c
 }

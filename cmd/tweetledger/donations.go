@@ -43,6 +43,7 @@ to the ledger to the cent, no statement is made and the difference is named.`,
 	}
 	c.Flags().StringVar(&from, "from", "", "first effective date")
 	c.Flags().StringVar(&to, "to", "", "last effective date")
+	required(c, "from", "to")
 	formatFlag(c, &format)
 	outputFlag(c, &file)
 	return c

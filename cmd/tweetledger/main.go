@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tweetledger/ledger"
 )
@@ -138,7 +139,7 @@ func wrapArgs(c *cobra.Command) {
 		if check(c, args) != nil {
 			return wrongArgs(c, args)
 		}
-		return nil
+		return missingFlag(c)
 	}
 	if c.HasSubCommands() && c.Run == nil && c.RunE == nil {
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
@@ -158,6 +159,28 @@ func wrongArgs(c *cobra.Command, args []string) error {
 		hint = fmt.Sprintf(" (perhaps %q)", near[0])
 	}
 	return usagef("there is no command %q%s; see: %s --help", strings.Join(append(strings.Fields(c.CommandPath()), args[0])[1:], " "), hint, c.CommandPath())
+}
+
+// required marks flags that a command cannot do without.
+func required(c *cobra.Command, flags ...string) {
+	for _, flag := range flags {
+		if err := c.MarkFlagRequired(flag); err != nil {
+			panic(err) // the command has no such flag: a mistake in this program
+		}
+	}
+}
+
+// missingFlag names the first flag that a command cannot do without and was not
+// given. It comes before cobra's own check, whose error is not known to be one of
+// the command line.
+func missingFlag(c *cobra.Command) error {
+	var missing error
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if missing == nil && !f.Changed && len(f.Annotations[cobra.BashCompOneRequiredFlag]) > 0 {
+			missing = usagef("--%s is missing (%s); see: %s --help", f.Name, f.Usage, c.CommandPath())
+		}
+	})
+	return missing
 }
 
 // usagef is an error of the command line.

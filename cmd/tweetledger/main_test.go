@@ -156,6 +156,11 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, params(filepath.Join("testdata", "script"), nil))
 }
 
+// Bad input gives one clear line, the right exit code and an unchanged book.
+func TestBadInput(t *testing.T) {
+	testscript.Run(t, params(filepath.Join("testdata", "bad"), nil))
+}
+
 // params runs the scripts of a folder. prepare may add to what a script is given.
 func params(dir string, prepare func(*testscript.Env) error) testscript.Params {
 	return testscript.Params{
@@ -165,7 +170,7 @@ func params(dir string, prepare func(*testscript.Env) error) testscript.Params {
 			clock, transcript := filepath.Join(env.WorkDir, ".clock"), filepath.Join(env.WorkDir, ".transcript")
 			env.Setenv(clockVariable, clock)
 			env.Setenv(logVariable, transcript)
-			env.Values[serverKey{}] = &servers{}
+			env.Values[serverKey{}], env.Values[stateKey{}] = &servers{}, &bookState{}
 			env.Setenv("TWEETLEDGER_ACTOR", "anne")
 			env.Setenv("TWEETLEDGER_KEY", testKey)
 			env.Defer(func() { keepsSecrets(env.T(), transcript) })

@@ -171,6 +171,6 @@ func (a *app) orderCancelCommand() *cobra.Command {
 		},
 	}
 	actorFlag(c, &actor)
-	c.Flags().StringVar(&reason, "reason", "", "why")
+	reasonFlag(c, &reason)
 	return c
 }

@@ -45,6 +45,7 @@ func (a *app) payeeAddCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&kind, "kind", string(payments.Charity), "charity or business")
 	c.Flags().StringVar(&n.Name, "name", "", "full name")
+	required(c, "name")
 	c.Flags().StringVar(&n.IBAN, "iban", "", "bank account to pay to (may be given later with \"payee bank\")")
 	c.Flags().StringVar(&n.BIC, "bic", "", "bank, BIC (optional)")
 	c.Flags().IntVar(&n.CommissionPoints, "commission", 0, "commission in hundredths of a percent: 150 is 1.5 %")
@@ -148,7 +149,8 @@ func (a *app) payeeBankCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&iban, "iban", "", "IBAN within SEPA")
 	c.Flags().StringVar(&bic, "bic", "", "BIC (optional)")
-	c.Flags().StringVar(&reason, "reason", "", "why")
+	reasonFlag(c, &reason)
+	required(c, "iban")
 	actorFlag(c, &actor)
 	return c
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -48,7 +49,7 @@ The key makes it safe to repeat: the same command twice posts once.`,
 			r.Source = ledger.Source{Channel: "staff", ID: r.Key, Date: r.EffectiveDate}
 			made, err := book.Post(c.Context(), r)
 			if err != nil {
-				return err
+				return inLine(err)
 			}
 			_, err = fmt.Fprintf(a.out, "posted transaction %s of %s, effective %s\n", made.ID, r.Key, made.EffectiveDate)
 			return err
@@ -60,7 +61,22 @@ The key makes it safe to repeat: the same command twice posts once.`,
 	c.Flags().StringVar(&date, "date", "", "effective date (default today in Paris)")
 	c.Flags().StringVar(&currency, "currency", string(ledger.EUR), "ISO 4217")
 	c.Flags().StringArrayVar(&lines, "line", nil, "DEBIT,CREDIT,AMOUNT: account codes and an amount like 12.50; may be repeated")
+	required(c, "key", "label", "line")
 	return c
+}
+
+// inLine says of a refusal which --line it is about.
+func inLine(err error) error {
+	refused, ok := errors.AsType[*ledger.Error](err)
+	var posting int
+	if !ok {
+		return err
+	}
+	if _, scanErr := fmt.Sscanf(refused.Field, "postings[%d]", &posting); scanErr != nil {
+		return err
+	}
+	said := *refused
+	return said.InField(fmt.Sprintf("line %d", posting+1))
 }
 
 // parseLines reads --line arguments and looks up their accounts.
@@ -74,6 +90,10 @@ func parseLines(ctx context.Context, tx *sqldb.Tx, lines []string, currency ledg
 		amount, err := ledger.ParseAmount(strings.TrimSpace(parts[2]), currency)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		}
+		if amount <= 0 {
+			return nil, ledger.Errorf(ledger.CodeInvalid, "the amount must be above zero, not %s; money flows back with the accounts exchanged",
+				amount.Format(currency)).InField(fmt.Sprintf("line %d", i+1))
 		}
 		debit, err := engine.FindAccountByCode(ctx, tx, strings.TrimSpace(parts[0]))
 		if err != nil {

@@ -34,12 +34,17 @@ import (
 //	exits CODE PROGRAM …     run a program that ends with this exit code
 //	bank OPENING PAIN CAMT   be the bank: execute a payment file and write the statement of the day
 //	oneline FILE             the file is exactly one line (of a sensible length)
+//	remember, unchanged      take down the state of the book; see that not one row of it has changed since
+//	                         ("book" takes it down too)
+//	tamper SQL               change the book behind the program's back
+//	fill FILE                replace the word MEGABYTE in the file with a megabyte of text
 //	start PROGRAM …          run a server in the background, and wait until it says its address ($ADDRESS)
 //	fetch URL                print the status and body that a server answers
 //	interrupt                stop the server as Ctrl-C does
 func commands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"book": book, "clock": clock, "exits": exits, "bank": bankDay, "oneline": oneLine,
+		"remember": remember, "unchanged": unchanged, "tamper": tamper, "fill": fill,
 		"start": start, "fetch": fetch, "interrupt": interrupt,
 	}
 }
@@ -213,6 +218,7 @@ func book(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("there is no book %s", name)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("tweetledger.db"), books[name], 0o600))
+	remember(ts, false, nil)
 }
 
 // server is a program that runs in the background of a script.
@@ -291,6 +297,9 @@ var (
 	phonePattern   = regexp.MustCompile(`(\+|00)33[ .]?[67]([ .]?[0-9]){8}|\b0[67][0-9]{8}\b`)
 )
 
+// examplePhone stands in help and errors.
+const examplePhone = "+33612345678"
+
 // secretIn names what a line gives away, or returns "".
 func secretIn(line string) string {
 	switch {
@@ -298,7 +307,7 @@ func secretIn(line string) string {
 		return "a secret code"
 	case confirmPattern.MatchString(line):
 		return "a confirmation link"
-	case phonePattern.MatchString(line):
+	case phonePattern.MatchString(strings.ReplaceAll(line, examplePhone, "")):
 		return "a telephone number"
 	}
 	return ""

@@ -52,7 +52,7 @@ exit code is then 3.`,
 				return err
 			}
 			if report.refused > 0 {
-				return &exitError{exitBreaks, fmt.Sprintf("%d items could not be imported; the lines above say why, the others are in the inbox", report.refused)}
+				return &exitError{exitBreaks, count(report.refused, "item") + " could not be imported, for the reasons above; the others are in the inbox"}
 			}
 			return nil
 		},
