@@ -93,10 +93,12 @@ func (m Message) Validate() error {
 		return invalid("kind", "message %s: %q is not a kind of message", m.ID, clip(string(m.Kind)))
 	case m.CreatedAt.IsZero():
 		return invalid("created_at", "message %s says not when it was written", m.ID)
+	case !storable(m.CreatedAt):
+		return invalid("created_at", "message %s was written in the year %d, which is not between 1 and 9999", m.ID, m.CreatedAt.UTC().Year())
 	case len(m.Mentions) > MaxMentions:
 		return invalid("mentions", "message %s mentions %d users; at most %d are read", m.ID, len(m.Mentions), MaxMentions)
-	case len(m.Language) > maxTag || len(m.Via) > maxTag:
-		return invalid("language", "message %s: language and via have at most %d characters", m.ID, maxTag)
+	case !validTag(m.Language) || !validTag(m.Via):
+		return invalid("language", "message %s: language and via are at most %d bytes of printable text", m.ID, maxTag)
 	}
 	for i, mention := range m.Mentions {
 		if (mention.UserID != "" && !idPattern.MatchString(mention.UserID)) || !handlePattern.MatchString(mention.Handle) {
@@ -115,6 +117,15 @@ func (m Message) Validate() error {
 
 // maxTag bounds short labels in bytes: a BCP 47 language, a way in.
 const maxTag = 35
+
+func validTag(s string) bool { return s == "" || ledger.Printable(s, maxTag) }
+
+// storable reports whether every database keeps t and reads it back: a time zone
+// can carry the last hours of the year 9999 into a year that SQLite's text cannot.
+func storable(t time.Time) bool {
+	year := t.UTC().Year()
+	return year >= 1 && year <= 9999
+}
 
 // Receive writes a message to the inbox. A version that is there already is left
 // as it is, whatever way it came by. A message that cannot be stored is an Error
@@ -296,6 +307,11 @@ type Deleted struct {
 	Versions int  // whose text was purged or noted as deleted now
 }
 
+// chainsOfMessage is the condition that a row of channel $1 is a version of the
+// message $2. There are several edit chains of it where one way in knew its
+// history and another did not.
+const chainsOfMessage = "first_id IN (SELECT x.first_id FROM messages AS x WHERE x.channel = $1 AND x.message_id = $2)"
+
 // Delete purges the text of a message that is gone from its channel, with all of
 // its edit chain. What was handled stays as it is; what was not is handled first,
 // since an order does not depend on the message staying.
@@ -303,15 +319,17 @@ func (s *Service) Delete(ctx context.Context, d Deletion) (Deleted, error) {
 	if !channelPattern.MatchString(d.Channel) || !idPattern.MatchString(d.ID) {
 		return Deleted{}, ledger.Errorf(ledger.CodeInvalid, "%q of %q names no message", clip(d.ID), clip(d.Channel)).InField("id")
 	}
+	if !storable(d.At) {
+		return Deleted{}, ledger.Errorf(ledger.CodeInvalid, "message %s was deleted in the year %d, which is not between 1 and 9999", d.ID, d.At.UTC().Year()).InField("at")
+	}
 	var open []uuid.UUID
 	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		open = nil
-		m, err := FindMessageByChannelID(ctx, tx, d.Channel, d.ID)
-		if err != nil {
+		if _, err := FindMessageByChannelID(ctx, tx, d.Channel, d.ID); err != nil {
 			return err
 		}
-		return tx.Each(ctx, "SELECT id FROM messages WHERE channel = $1 AND first_id = $2 AND handled_at IS NULL ORDER BY version",
-			[]any{m.Channel, m.FirstID}, func(rows *sqldb.Rows) error {
+		return tx.Each(ctx, "SELECT id FROM messages WHERE channel = $1 AND "+chainsOfMessage+" AND handled_at IS NULL ORDER BY first_id, version",
+			[]any{d.Channel, d.ID}, func(rows *sqldb.Rows) error {
 				var id uuid.UUID
 				err := rows.Scan(&id)
 				open = append(open, id)
@@ -335,9 +353,8 @@ func (s *Service) Delete(ctx context.Context, d Deletion) (Deleted, error) {
 	}
 	deleted := Deleted{Known: true}
 	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, `UPDATE messages SET text = NULL, deleted_at = COALESCE(deleted_at, $1)
-			WHERE channel = $2 AND first_id = (SELECT first_id FROM messages WHERE channel = $2 AND message_id = $3 ORDER BY version LIMIT 1)
-			AND handled_at IS NOT NULL AND (text IS NOT NULL OR deleted_at IS NULL)`, at, d.Channel, d.ID)
+		n, err := tx.Exec(ctx, `UPDATE messages SET text = NULL, deleted_at = COALESCE(deleted_at, $3)
+			WHERE channel = $1 AND `+chainsOfMessage+` AND handled_at IS NOT NULL AND (text IS NOT NULL OR deleted_at IS NULL)`, d.Channel, d.ID, at)
 		deleted.Versions = int(n)
 		return err
 	})
