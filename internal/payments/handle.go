@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -138,24 +139,24 @@ func (h handling) message(ctx context.Context, id uuid.UUID) (Handled, error) {
 	if !m.HandledAt.IsZero() {
 		return h.again(ctx, m)
 	}
+	// A way in that knows less of a message's edit history than another files it
+	// under another first id: it is the same message, and asks for one payment.
 	others := int64(0)
-	err = h.tx.QueryRow(ctx, "SELECT COUNT(*) FROM messages WHERE channel = $1 AND first_id = $2 AND version > $3",
-		[]any{m.Channel, m.FirstID, int64(m.Version)}, &others)
+	err = h.tx.QueryRow(ctx, `SELECT COUNT(*) FROM messages AS x JOIN messages AS n ON n.channel = x.channel AND n.first_id = x.first_id AND n.version > x.version
+		WHERE x.channel = $1 AND x.message_id = $2 AND x.author_id = $3`, []any{m.Channel, m.ID, m.AuthorID}, &others)
 	if err != nil {
 		return Handled{}, fmt.Errorf("look for newer versions: %w", err)
 	}
 	if others > 0 {
 		return h.done(ctx, m, Handled{Outcome: OutcomeSuperseded, Reason: ReasonEdited}, nil)
 	}
-	// A way in that knows less of a message's edit history than another files it
-	// under another first id: it is the same message, and asks for one payment.
 	err = h.tx.QueryRow(ctx, "SELECT COUNT(*) FROM messages WHERE channel = $1 AND message_id = $2 AND id <> $3 AND handled_at IS NOT NULL",
 		[]any{m.Channel, m.ID, m.RowID}, &others)
 	if err != nil {
 		return Handled{}, fmt.Errorf("look for the message under another first id: %w", err)
 	}
 	if others > 0 {
-		return h.done(ctx, m, Handled{Outcome: OutcomeIgnored, Reason: ReasonDuplicate}, nil)
+		return h.duplicate(ctx, m)
 	}
 	return h.newest(ctx, m)
 }
@@ -172,20 +173,58 @@ func (h handling) again(ctx context.Context, m InboxMessage) (Handled, error) {
 	return handled, nil
 }
 
+// duplicate handles a message that was handled under another first id already.
+// Where it turns out to be the edit of a message that was ordered from as well,
+// one of the two orders is too many: the older one, unless it was posted.
+func (h handling) duplicate(ctx context.Context, m InboxMessage) (Handled, error) {
+	chain, err := lockChain(ctx, h.tx, m)
+	if err != nil {
+		return Handled{}, err
+	}
+	older := func(o Order) bool { return o.Key == OrderKey(m.Channel, m.FirstID) }
+	paid := slices.ContainsFunc(chain, func(o Order) bool { return older(o) && o.State == StatePosted })
+	for i := range chain {
+		o := &chain[i]
+		if !o.State.Open() || older(*o) == paid {
+			continue
+		}
+		if err := h.withdraw(ctx, o); err != nil {
+			return Handled{}, err
+		}
+	}
+	return h.done(ctx, m, Handled{Outcome: OutcomeIgnored, Reason: ReasonDuplicate}, nil)
+}
+
+// withdraw voids an open order that an edit has overtaken, and says so.
+func (h handling) withdraw(ctx context.Context, o *Order) error {
+	if err := h.release(ctx, h.tx, o, StateVoided, ActorService, ReasonEdited, h.now); err != nil {
+		return err
+	}
+	return h.replyTo(ctx, h.tx, *o, h.now)
+}
+
 // newest handles the newest version of a message: what an older one asked for
 // and was not confirmed yet is void.
 func (h handling) newest(ctx context.Context, m InboxMessage) (Handled, error) {
-	chain, err := lockChain(ctx, h.tx, OrderKey(m.Channel, m.FirstID))
+	chain, err := lockChain(ctx, h.tx, m)
 	if err != nil {
-		return Handled{}, fmt.Errorf("orders of the edit chain: %w", err)
+		return Handled{}, err
 	}
 	parsed := h.parse(m.Message)
+	if paid := slices.IndexFunc(chain, func(o Order) bool { return o.State == StatePosted }); paid >= 0 {
+		for i := range chain {
+			if !chain[i].State.Open() { // as all of them are but those under another first id
+				continue
+			}
+			if err := h.withdraw(ctx, &chain[i]); err != nil {
+				return Handled{}, err
+			}
+		}
+		return h.done(ctx, m, Handled{Outcome: OutcomeTooLate, Reason: ReasonEdited, Order: &chain[paid]}, parsed.Command)
+	}
 	var replaced *Order
 	for i := range chain {
 		o := &chain[i]
-		if o.State == StatePosted {
-			return h.done(ctx, m, Handled{Outcome: OutcomeTooLate, Reason: ReasonEdited, Order: o}, parsed.Command)
-		}
 		if o.State.Open() {
 			if err := h.release(ctx, h.tx, o, StateVoided, ActorService, ReasonEdited, h.now); err != nil {
 				return Handled{}, err

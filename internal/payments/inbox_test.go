@@ -25,6 +25,7 @@ func TestMessagesThatCannotBeStored(t *testing.T) {
 		"conversation_id": func(m *payments.Message) { m.ConversationID = "a b" },
 		"kind":            func(m *payments.Message) { m.Kind = "shout" },
 		"created_at":      func(m *payments.Message) { m.CreatedAt = time.Time{} },
+		"language":        func(m *payments.Message) { m.Language = "f\x00" },
 		"mentions":        func(m *payments.Message) { m.Mentions = make([]payments.Mention, payments.MaxMentions+1) },
 		"mentions[0]":     func(m *payments.Message) { m.Mentions = []payments.Mention{{UserID: "1", Handle: "not a handle"}} },
 		"text":            func(m *payments.Message) { m.Text = strings.Repeat("é", payments.MaxTextRunes+1) },
@@ -37,6 +38,13 @@ func TestMessagesThatCannotBeStored(t *testing.T) {
 			t.Errorf("%s: error is %v", name, err)
 		}
 	}
+	// an hour that its time zone moves out of the years that can be read back
+	m := w.message(marie, toYoann)
+	m.CreatedAt = time.Date(9999, time.December, 31, 23, 0, 0, 0, time.FixedZone("", -10*60*60))
+	_, err := w.Receive(w.ctx, m)
+	w.wantCode(err, ledger.CodeInvalid)
+	_, err = w.Delete(w.ctx, payments.Deletion{Channel: channel, ID: m.ID, At: m.CreatedAt})
+	w.wantCode(err, ledger.CodeInvalid)
 	for name, text := range map[string]string{"1 MB": strings.Repeat("x", 1<<20), "NUL": "pay \x00", "not UTF-8": "pay \xff"} {
 		m := w.message(marie, text)
 		_, err := w.Receive(w.ctx, m)
@@ -47,7 +55,7 @@ func TestMessagesThatCannotBeStored(t *testing.T) {
 	if after := w.counts(); after != before {
 		t.Fatalf("refused messages changed %s to %s", before, after)
 	}
-	m := w.message(marie, strings.Repeat("€", payments.MaxTextRunes))
+	m = w.message(marie, strings.Repeat("€", payments.MaxTextRunes))
 	if _, err := w.Receive(w.ctx, m); err != nil {
 		t.Fatalf("a text at the bound is refused: %v", err)
 	}
@@ -204,23 +212,6 @@ func TestVersionsOutOfOrder(t *testing.T) {
 		}
 		w.wantState(newest.Order.ID, payments.StateAwaitingConfirmation, payments.ReasonHeld)
 		w.wantBalance("wallet:c-000001", 1000_00, 995_00)
-	})
-}
-
-// TestSameMessageUnderAnotherFirstID delivers an edit by a way in that knows the
-// edit history, and by one that takes it for a message of its own.
-func TestSameMessageUnderAnotherFirstID(t *testing.T) {
-	onEach(t, func(t *testing.T, w *world) {
-		full := edited(w.message(marie, toYoann), 1, toYoann)
-		bare := full
-		bare.FirstID, bare.Version = bare.ID, 0
-		if got := w.take(full); got.Outcome != payments.OutcomeOrder {
-			t.Fatalf("the edit became %+v", got)
-		}
-		if got := w.take(bare); got.Outcome != payments.OutcomeIgnored || got.Reason != payments.ReasonDuplicate {
-			t.Fatalf("the same message once more became %+v", got)
-		}
-		w.wantBalance("wallet:c-000001", 1000_00, 980_00)
 	})
 }
 

@@ -209,19 +209,39 @@ func OrdersOfKey(ctx context.Context, tx *sqldb.Tx, key string) ([]Order, error)
 	return list, nil
 }
 
-// lockChain returns the orders of an edit chain and locks them. They are looked up
-// first and locked by their ids: on CockroachDB 22.1 a lock that was taken through
-// a secondary index can linger for seconds after the commit.
-func lockChain(ctx context.Context, tx *sqldb.Tx, key string) ([]Order, error) {
-	found, err := orders(ctx, tx, "order_key = $1", []any{key}, "")
-	if err != nil || len(found) == 0 {
-		return nil, err
+// lockChain returns the orders of a message's edit chain and locks them; those
+// that the same author's versions made under another first id belong to it. They
+// are looked up first and locked by their ids: on CockroachDB 22.1 a lock that was
+// taken through a secondary index can linger for seconds after the commit.
+func lockChain(ctx context.Context, tx *sqldb.Tx, m InboxMessage) ([]Order, error) {
+	keys := []string{OrderKey(m.Channel, m.FirstID)}
+	err := tx.Each(ctx, `SELECT DISTINCT x.first_id FROM messages AS v JOIN messages AS x ON x.channel = v.channel AND x.message_id = v.message_id
+		WHERE v.channel = $1 AND v.first_id = $2 AND x.first_id <> $2 AND x.author_id = $3`, []any{m.Channel, m.FirstID, m.AuthorID},
+		func(rows *sqldb.Rows) error {
+			var firstID string
+			err := rows.Scan(&firstID)
+			keys = append(keys, OrderKey(m.Channel, firstID))
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("other first ids of the edit chain: %w", err)
+	}
+	found, err := orders(ctx, tx, tx.AnyText("order_key", 1), []any{keys}, "")
+	if err != nil {
+		return nil, fmt.Errorf("orders of the edit chain: %w", err)
+	}
+	if len(found) == 0 {
+		return nil, nil
 	}
 	ids := make([]uuid.UUID, len(found))
 	for i, o := range found {
 		ids[i] = o.ID
 	}
-	return orders(ctx, tx, tx.AnyUUID("id", 1), []any{ids}, " ORDER BY id"+tx.ForUpdate())
+	locked, err := orders(ctx, tx, tx.AnyUUID("id", 1), []any{ids}, " ORDER BY id"+tx.ForUpdate())
+	if err != nil {
+		return nil, fmt.Errorf("lock the orders of the edit chain: %w", err)
+	}
+	return locked, nil
 }
 
 // Order returns the order with the given id, or CodeNotFound.
