@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"tweetledger/internal/sqldb/sqltest"
 )
 
 var update = flag.Bool("update", false, "write what the commands print now into the scripts")
@@ -159,6 +161,49 @@ func TestScripts(t *testing.T) {
 // Bad input gives one clear line, the right exit code and an unchanged book.
 func TestBadInput(t *testing.T) {
 	testscript.Run(t, params(filepath.Join("testdata", "bad"), nil))
+}
+
+// The same story comes out to the cent on every engine.
+func TestEngines(t *testing.T) {
+	for _, engine := range sqltest.Engines(t) {
+		t.Run(string(engine), func(t *testing.T) {
+			dir := filepath.Join("testdata", "engines")
+			scripts, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+			if err != nil || len(scripts) == 0 {
+				t.Fatalf("no scripts in %s: %v", dir, err)
+			}
+			urls := make(chan string, len(scripts))
+			for range scripts {
+				urls <- sqltest.EmptyURL(t, engine)
+			}
+			p := params(dir, func(env *testscript.Env) error {
+				env.Setenv("TWEETLEDGER_DB", <-urls)
+				return nil
+			})
+			p.Condition = func(condition string) (bool, error) {
+				return condition == string(engine), nil
+			}
+			testscript.Run(t, p)
+		})
+	}
+}
+
+// xArchive is an archive download, where the machine has the one that the command
+// was specified by.
+var xArchive = filepath.Join("..", "..", "..", "shared", "fixtures", "x-archive")
+
+func TestXArchive(t *testing.T) {
+	archive, err := filepath.Abs(xArchive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(archive); os.IsNotExist(err) {
+		t.Skip("this machine has no sample of an archive; tweets_archive.txtar has one of its own")
+	}
+	testscript.Run(t, params(filepath.Join("testdata", "fixtures"), func(env *testscript.Env) error {
+		env.Setenv("ARCHIVE", archive)
+		return nil
+	}))
 }
 
 // params runs the scripts of a folder. prepare may add to what a script is given.
