@@ -10,6 +10,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -126,6 +127,9 @@ func (db *DB) openSQLite(file string) error {
 	if dir := filepath.Dir(path); !isDir(dir) {
 		return ledger.Errorf(ledger.CodeInvalid, "the folder %s does not exist; create it, or name another file", dir).InField("--db")
 	}
+	if err := makePrivate(path); err != nil {
+		return err
+	}
 	// Pragmas stand in the DSN so that every connection has them, also one that
 	// database/sql opens later.
 	pragmas := url.Values{"_pragma": {
@@ -145,6 +149,23 @@ func (db *DB) openSQLite(file string) error {
 	}
 	db.read.SetMaxOpenConns(min(maxSQLiteReads, 2*runtime.NumCPU()))
 	db.read.SetMaxIdleConns(min(maxSQLiteReads, 2*runtime.NumCPU()))
+	return nil
+}
+
+// makePrivate makes the file of a new book readable by its owner alone: it holds
+// names, telephone numbers and hashes of secret codes. SQLite gives the files
+// beside it (-wal, -shm) the same mode.
+func makePrivate(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return nil // whoever made it, or has changed its mode since, knows why
+	case err != nil:
+		return &ledger.Error{Code: ledger.CodeUnavailable, Field: "--db", Err: err, Message: fmt.Sprintf("cannot make %s: %v; name a file in a folder that you may write to", path, err)}
+	}
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("make sqlite file %s: %w", path, err)
+	}
 	return nil
 }
 

@@ -2,7 +2,9 @@ package sqldb_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -108,6 +110,39 @@ func TestOpenTellsWhatToDo(t *testing.T) {
 		_, err := sqldb.Open(t.Context(), test.url)
 		if ledger.CodeOf(err) != test.code || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "--db: ") {
 			t.Errorf("Open(%q): %v; want code %s, field --db and %q", test.url, err, test.code, test.want)
+		}
+	}
+}
+
+// A book holds names, telephone numbers and hashes of secret codes: nobody else
+// on the machine may read it, and a mode that its owner has given it stays.
+func TestBookIsPrivate(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no mode there")
+	}
+	file := filepath.Join(t.TempDir(), "book.db")
+	for _, want := range []os.FileMode{0o600, 0o640} {
+		db, err := sqldb.Open(t.Context(), "sqlite:"+file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.MigrateUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{file, file + "-wal", file + "-shm"} {
+			info, err := os.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Mode().Perm() != want {
+				t.Errorf("%s has mode %o, want %o", name, info.Mode().Perm(), want)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, 0o640); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
