@@ -23,7 +23,15 @@ func (a *app) accountOpenCommand() *cobra.Command {
 	var account ledger.Account
 	var category, side, currency, minimum, maximum string
 	c := &cobra.Command{
-		Use: "open CODE", Short: "Open an account", Args: cobra.ExactArgs(1),
+		Use: "open CODE", Short: "Open an account",
+		Long: `open makes an account for the bank's own use, such as petty cash or a second bank
+account. Wallets of customers and accounts of charities are not opened by hand:
+"customer add" and "payee add" open them.
+
+The same command twice opens one account; another account under a code in use is
+refused. The bounds --min and --max hold whoever posts, held money included.`,
+		Example: `  tweetledger account open petty-cash --name "Petty cash" --category own_account --side debit --min 0`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			account.ID, account.Code = ledger.SystemAccountID(args[0]), args[0]
 			account.Category, account.Side, account.Currency = ledger.Category(category), ledger.Side(side), ledger.Currency(currency)
@@ -67,7 +75,12 @@ func (a *app) accountListCommand() *cobra.Command {
 	var category, after, format string
 	var limit int
 	c := &cobra.Command{
-		Use: "list", Short: "List accounts with their balances", Args: cobra.NoArgs,
+		Use: "list", Short: "List accounts with their balances",
+		Long: `list shows the accounts by code, with what is posted on each and what of that is
+available: posted less what is held.`,
+		Example: `  tweetledger account list --category customer_emoney
+  tweetledger account list --format csv`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			book, err := a.openBook(c.Context())
 			if err != nil {
@@ -124,7 +137,15 @@ func accountTable(ctx context.Context, tx *sqldb.Tx, book *engine.Engine, f engi
 func (a *app) accountBalanceCommand() *cobra.Command {
 	var at asOf
 	c := &cobra.Command{
-		Use: "balance CODE", Short: "Show what stands on an account, now or as of a date", Args: cobra.ExactArgs(1),
+		Use: "balance CODE", Short: "Show what stands on an account, now or as of a date",
+		Long: `balance shows what is posted on an account, what is available (less held money) and
+what is expected (with money that is on its way in).
+
+With --as-of it shows what was posted up to a date; with --recorded, what the book
+knew at an instant. Both together answer "what did we then believe it was".`,
+		Example: `  tweetledger account balance wallet:c-000017
+  tweetledger account balance safeguarding-account --as-of 2026-01-31 --recorded 2026-02-01T08:00:00Z`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			point, err := at.parse()
 			if err != nil {

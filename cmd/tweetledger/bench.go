@@ -22,6 +22,8 @@ func (a *app) benchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the ledger on a database, beside the naive way and the floor",
+		Example: `  tweetledger bench --time 1s --callers 1,256
+  tweetledger bench --db cockroach://root@localhost:26257/defaultdb --json`,
 		Long: `bench makes a new book (an SQLite file in a temporary folder, or with --db a new
 database on that server) and writes transfers to it: between any accounts, to ten
 hot ones, to one; by 1 to 1,024 callers one by one, and in bulk. Beside each case it

@@ -22,15 +22,23 @@ import (
 func (a *app) customerCommand() *cobra.Command {
 	command := &cobra.Command{Use: "customer", Short: "Enrol customers, link their Twitter accounts, set codes, top up wallets"}
 	command.AddCommand(a.customerAddCommand(), a.customerListCommand(), a.customerLinkCommand(), a.customerCodeCommand(),
-		a.customerTopUpCommand(), a.customerStatusCommand("block", "Block a customer, who then neither pays nor is paid", payments.Blocked),
-		a.customerStatusCommand("unblock", "Lift a customer's block", payments.Open), a.customerUnblockCodeCommand())
+		a.customerTopUpCommand(), a.customerStatusCommand("block", "Block a customer, who then neither pays nor is paid",
+			"block keeps a customer from paying and from being paid, until unblock lifts it. The\nreason stands in the audit trail.", payments.Blocked),
+		a.customerStatusCommand("unblock", "Lift a customer's block",
+			"unblock lets a blocked customer pay and be paid again. A blocked secret code is another\nmatter: unblock-code lifts that.", payments.Open), a.customerUnblockCodeCommand())
 	return command
 }
 
 func (a *app) customerAddCommand() *cobra.Command {
 	var n payments.NewCustomer
 	c := &cobra.Command{
-		Use: "add", Short: "Enrol a customer and open the wallet", Args: cobra.NoArgs,
+		Use: "add", Short: "Enrol a customer and open the wallet",
+		Long: `add enrols a person and opens the wallet. The number comes from the service unless
+--number gives it; the same number with the same name and phone changes nothing.
+
+The phone gets the links on which payments are confirmed.`,
+		Example: `  tweetledger customer add --name "Marie Laurent" --phone +33612345678`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			service, _, err := a.openPayments(c.Context())
 			if err != nil {
@@ -56,7 +64,11 @@ func (a *app) customerListCommand() *cobra.Command {
 	var format, after string
 	var limit int
 	c := &cobra.Command{
-		Use: "list", Short: "List customers with their wallets", Args: cobra.NoArgs,
+		Use: "list", Short: "List customers with their wallets",
+		Long: `list shows customers by number: status, state of the secret code (none, set or
+blocked), Twitter accounts, and what the wallet holds and has available.`,
+		Example: `  tweetledger customer list --format csv`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			book, err := a.openBook(c.Context())
 			if err != nil {
@@ -136,7 +148,12 @@ func handles(links []payments.Link) string {
 func (a *app) customerLinkCommand() *cobra.Command {
 	var id, handle string
 	c := &cobra.Command{
-		Use: "link NUMBER --twitter-id ID --handle HANDLE", Short: "Link a Twitter account to a customer, by its numeric id", Args: cobra.ExactArgs(1),
+		Use: "link NUMBER --twitter-id ID --handle HANDLE", Short: "Link a Twitter account to a customer, by its numeric id",
+		Long: `link says that a Twitter account is this customer's. Its tweets are then the
+customer's orders, so the caller must have made sure of it. An account belongs to
+one customer or payee; the same link twice changes nothing.`,
+		Example: `  tweetledger customer link c-000017 --twitter-id 700000101 --handle marie_test`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, _, err := a.openPayments(c.Context())
 			if err != nil {
@@ -163,6 +180,11 @@ func (a *app) customerCodeCommand() *cobra.Command {
 	var actor string
 	c := &cobra.Command{
 		Use: "code NUMBER", Short: "Set a customer's secret code; it is read from the terminal or from standard input",
+		Long: `code sets the six digits with which the customer confirms payments, and lifts a
+block. The code is asked for on the terminal without being shown, or read as one line
+from standard input; it is never an argument, which every process could read.`,
+		Example: `  tweetledger customer code c-000017
+  tweetledger customer code c-000017 <code.txt`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, _, err := a.openPayments(c.Context())
@@ -219,6 +241,7 @@ func (a *app) customerTopUpCommand() *cobra.Command {
 	var reference string
 	c := &cobra.Command{
 		Use: "topup NUMBER AMOUNT --reference REF", Short: "Book a card top-up that the acquirer has collected",
+		Example: `  tweetledger customer topup c-000017 50.00 --reference ch_8f3a`,
 		Long: `topup books money that the acquirer has taken from the customer's card:
 debit cards to be settled, credit the wallet. The reference is the acquirer's; the
 same reference twice books once.`,
@@ -246,10 +269,10 @@ same reference twice books once.`,
 	return c
 }
 
-func (a *app) customerStatusCommand(use, short string, status payments.Status) *cobra.Command {
+func (a *app) customerStatusCommand(use, short, long string, status payments.Status) *cobra.Command {
 	var actor, reason string
 	c := &cobra.Command{
-		Use: use + " NUMBER", Short: short, Args: cobra.ExactArgs(1),
+		Use: use + " NUMBER", Short: short, Long: long, Example: "  tweetledger customer " + use + ` c-000017 --reason "phone reported stolen"`, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, _, err := a.openPayments(c.Context())
 			if err != nil {
@@ -270,7 +293,11 @@ func (a *app) customerStatusCommand(use, short string, status payments.Status) *
 func (a *app) customerUnblockCodeCommand() *cobra.Command {
 	var actor, reason string
 	c := &cobra.Command{
-		Use: "unblock-code NUMBER", Short: "Lift the block of a secret code after too many wrong tries", Args: cobra.ExactArgs(1),
+		Use: "unblock-code NUMBER", Short: "Lift the block of a secret code after too many wrong tries",
+		Long: `unblock-code gives the customer new tries with the same secret code. Make sure who is
+asking first: the block is there because somebody has guessed.`,
+		Example: `  tweetledger customer unblock-code c-000017 --reason "called back on the number we know"`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, _, err := a.openPayments(c.Context())
 			if err != nil {

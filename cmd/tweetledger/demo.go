@@ -31,6 +31,9 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Tell the whole story: from a tweet to a trial balance and a charity's statement",
+		Example: `  tweetledger demo
+  tweetledger demo --serve
+  tweetledger demo --db postgres://postgres@localhost/postgres`,
 		Long: `demo makes a new book in a fresh folder, starts a simulated X, a simulated bank and
 the confirmation pages on 127.0.0.1, and plays a day of payments by tweet through
 the same code that runs in production. It leaves the book and all files behind.

@@ -13,6 +13,7 @@ func (a *app) donationsCommand() *cobra.Command {
 	var from, to, format, file string
 	c := &cobra.Command{
 		Use: "donations PAYEE --from DATE --to DATE", Short: "A charity's statement: each donation, commission, payout and return",
+		Example: `  tweetledger report donations acf --from 2026-11-01 --to 2026-11-30 --format csv -o acf.csv`,
 		Long: `donations makes the statement that a charity's own accountant checks against its
 bank account: what it was owed at first, each donation, the commissions, each payout
 with its bank reference, and what it is owed at the end. Where anything does not tie

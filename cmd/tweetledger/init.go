@@ -13,6 +13,8 @@ func (a *app) initCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init",
 		Short: "Make a new book: schema, system accounts, chart, configuration and key",
+		Example: `  tweetledger init
+  tweetledger init --db cockroach://ledger@db:26257/tweetledger`,
 		Long: `init makes what is missing and leaves alone what is there:
 
   tweetledger.toml   the configuration, with every setting and its default

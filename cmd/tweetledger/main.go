@@ -96,15 +96,21 @@ func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tweetledger",
 		Short: "A double-entry ledger for payments by tweet",
-		Long: `tweetledger keeps the books of a service whose customers pay by tweet.
+		Long: `tweetledger keeps the books of a service whose customers pay by tweet: accounts and
+postings, the tweets and the orders that they make, payouts to charities and the
+bank's statements, and the checks that all of it agrees.
 
-  tweetledger demo        tells the whole story, from a tweet to a charity's statement
-  tweetledger init        makes a new book in the current folder
+  tweetledger demo    tells the whole story, from a tweet to a charity's statement
+  tweetledger init    makes a new book in the current folder
 
-Every command takes the book from --db or TWEETLEDGER_DB:
-  sqlite:FILE             a file, made by "tweetledger init" (default sqlite:tweetledger.db)
-  postgres://USER@HOST/DB
-  cockroach://USER@HOST/DB`,
+Every command takes the book from --db, else from TWEETLEDGER_DB:
+
+  sqlite:FILE                 a file (default sqlite:tweetledger.db)
+  postgres://USER@HOST/DB     a PostgreSQL database
+  cockroach://USER@HOST/DB    a CockroachDB database
+
+Exit codes: 0 done; 1 refused or failed; 2 the command line is wrong; 3 breaks or
+differences were found, or items of an import could not be read.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		Args:              cobra.NoArgs,
@@ -117,13 +123,22 @@ Every command takes the book from --db or TWEETLEDGER_DB:
 	flags.StringVar(&a.dbURL, "db", "", "the book: sqlite:FILE, postgres://… or cockroach://… (default $TWEETLEDGER_DB, else sqlite:tweetledger.db)")
 	flags.StringVar(&a.configFile, "config", "", "the configuration (default $TWEETLEDGER_CONFIG, else tweetledger.toml where there is one)")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to standard error")
-	root.AddCommand(
-		a.initCommand(), a.migrateCommand(), a.versionCommand(),
-		a.accountCommand(), a.postCommand(), a.verifyCommand(),
-		a.customerCommand(), a.payeeCommand(), a.orderCommand(), a.tweetsCommand(), a.outboxCommand(),
-		a.payoutCommand(), a.statementCommand(), a.reconcileCommand(), a.reportCommand(),
-		a.serveCommand(), a.demoCommand(), a.benchCommand(),
-	)
+	for _, group := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"begin", "Begin:", []*cobra.Command{a.demoCommand(), a.initCommand(), a.migrateCommand(), a.serveCommand()}},
+		{"payments", "Payments by tweet:", []*cobra.Command{a.customerCommand(), a.payeeCommand(), a.tweetsCommand(), a.orderCommand(), a.outboxCommand()}},
+		{"bank", "Payouts and the bank:", []*cobra.Command{a.payoutCommand(), a.statementCommand()}},
+		{"book", "The book and its checks:", []*cobra.Command{a.accountCommand(), a.postCommand(), a.reportCommand(), a.reconcileCommand(), a.verifyCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
+		for _, command := range group.commands {
+			command.GroupID = group.id
+			root.AddCommand(command)
+		}
+	}
+	root.AddCommand(a.versionCommand(), a.benchCommand())
 	wrapArgs(root)
 	return root
 }

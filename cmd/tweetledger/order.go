@@ -23,7 +23,16 @@ func (a *app) orderListCommand() *cobra.Command {
 	var format, state string
 	var limit int
 	c := &cobra.Command{
-		Use: "list", Short: "List payment orders in the order in which they were made", Args: cobra.NoArgs,
+		Use: "list", Short: "List payment orders in the order in which they were made",
+		Long: `list shows orders in the order in which they were made. The key is the first id of
+the tweet's edit chain; the state says where the order is:
+
+  awaiting_confirmation   money is held, the payer must enter the code
+  awaiting_payee          nobody knows the payee yet; nothing is held
+  posted                  paid
+  rejected, cancelled, voided, expired   ended without payment; the reason says why`,
+		Example: `  tweetledger order list --state awaiting_confirmation`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			book, err := a.openBook(c.Context())
 			if err != nil {
@@ -77,7 +86,10 @@ func parseOrder(text string) (uuid.UUID, error) {
 
 func (a *app) orderShowCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "show ORDER", Short: "Show an order with all that happened to it", Args: cobra.ExactArgs(1),
+		Use: "show ORDER", Short: "Show an order with all that happened to it",
+		Long:    `show prints an order, and each change of its state: when, by whom and why.`,
+		Example: `  tweetledger order show 44b5bcb2-86ba-54af-a9c4-e063f52585f9`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := parseOrder(args[0])
 			if err != nil {
@@ -123,8 +135,13 @@ func (a *app) orderShowCommand() *cobra.Command {
 
 func (a *app) orderConfirmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "confirm ORDER", Short: "Confirm an order with the payer's secret code, read from the terminal or from standard input",
-		Args: cobra.ExactArgs(1),
+		Use: "confirm ORDER", Short: "Confirm an order with its payer's secret code",
+		Long: `confirm does what the confirmation page does: where the code is right, the held money
+is paid. A wrong code counts as a try, and too many in a row block the code; what was
+wrong is never said. The code is asked for on the terminal, or read as one line from
+standard input.`,
+		Example: `  tweetledger order confirm 44b5bcb2-86ba-54af-a9c4-e063f52585f9 <code.txt`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := parseOrder(args[0])
 			if err != nil {
@@ -152,7 +169,11 @@ func (a *app) orderConfirmCommand() *cobra.Command {
 func (a *app) orderCancelCommand() *cobra.Command {
 	var actor, reason string
 	c := &cobra.Command{
-		Use: "cancel ORDER", Short: "Cancel an order that was not confirmed yet", Args: cobra.ExactArgs(1),
+		Use: "cancel ORDER", Short: "Cancel an order that was not confirmed yet",
+		Long: `cancel ends an order before it is paid, and releases what is held. What is paid is
+not cancelled but returned, by another transaction.`,
+		Example: `  tweetledger order cancel 44b5bcb2-86ba-54af-a9c4-e063f52585f9 --reason "the customer has called"`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := parseOrder(args[0])
 			if err != nil {

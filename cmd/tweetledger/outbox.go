@@ -23,7 +23,12 @@ func (a *app) outboxListCommand() *cobra.Command {
 	var format, status string
 	var limit int
 	c := &cobra.Command{
-		Use: "list", Short: "List what went out, is waiting, or was given up", Args: cobra.NoArgs,
+		Use: "list", Short: "List what went out, is waiting, or was given up",
+		Long: `list shows replies to tweets and notices to customers: pending ones wait for
+"tweetledger serve", dead ones were given up after many tries. The text of a notice
+is between the bank and its customer, and not shown.`,
+		Example: `  tweetledger outbox list --status dead`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			book, err := a.openBook(c.Context())
 			if err != nil {
@@ -61,7 +66,10 @@ func (a *app) outboxListCommand() *cobra.Command {
 
 func (a *app) outboxResendCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "resend ID", Short: "Try again to send what was given up", Args: cobra.ExactArgs(1),
+		Use: "resend ID", Short: "Try again to send what was given up",
+		Long:    `resend puts a reply or notice that was given up back into the queue, with new tries.`,
+		Example: `  tweetledger outbox resend 0c0d6496-4f85-5a87-b479-1ad9a090e0cb`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := uuid.Parse(args[0])
 			if err != nil {

@@ -25,7 +25,12 @@ func (a *app) payeeAddCommand() *cobra.Command {
 	var n payments.NewPayee
 	var kind, rhythm, minimum string
 	c := &cobra.Command{
-		Use: "add CODE", Short: "Enrol a charity or business and open its payable account", Args: cobra.ExactArgs(1),
+		Use: "add CODE", Short: "Enrol a charity or business and open its payable account",
+		Long: `add enrols a charity or business under a short code and opens the account of what it
+is owed. It cannot be paid out until its bank account is known. The commission is
+taken from each payout; the rhythm says how often it is paid out.`,
+		Example: `  tweetledger payee add acf --name "Action contre la Faim" --commission 150 --rhythm weekly`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, _, err := a.openPayments(c.Context())
 			if err != nil {
@@ -57,7 +62,11 @@ func (a *app) payeeAddCommand() *cobra.Command {
 func (a *app) payeeListCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
-		Use: "list", Short: "List charities and businesses with what they are owed", Args: cobra.NoArgs,
+		Use: "list", Short: "List charities and businesses with what they are owed",
+		Long: `list shows charities and businesses with their bank accounts, terms, Twitter accounts
+and what the book owes them now.`,
+		Example: `  tweetledger payee list --format json`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			book, err := a.openBook(c.Context())
 			if err != nil {
@@ -114,7 +123,11 @@ func payeeTable(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
 func (a *app) payeeLinkCommand() *cobra.Command {
 	var id, handle string
 	c := &cobra.Command{
-		Use: "link CODE --twitter-id ID --handle HANDLE", Short: "Link a Twitter account to a charity or business, by its numeric id", Args: cobra.ExactArgs(1),
+		Use: "link CODE --twitter-id ID --handle HANDLE", Short: "Link a Twitter account to a charity or business, by its numeric id",
+		Long: `link says that a Twitter account is this charity's or business's: who mentions it in
+a command pays it.`,
+		Example: `  tweetledger payee link acf --twitter-id 700000201 --handle ACF_France`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, _, err := a.openPayments(c.Context())
 			if err != nil {
@@ -134,7 +147,11 @@ func (a *app) payeeLinkCommand() *cobra.Command {
 func (a *app) payeeBankCommand() *cobra.Command {
 	var iban, bic, actor, reason string
 	c := &cobra.Command{
-		Use: "bank CODE --iban IBAN", Short: "Set the bank account that a charity or business is paid to", Args: cobra.ExactArgs(1),
+		Use: "bank CODE --iban IBAN", Short: "Set the bank account that a charity or business is paid to",
+		Long: `bank sets where payouts go from now on. The IBAN is checked, and the change stands in
+the audit trail with its reason: compare it with what the charity has signed.`,
+		Example: `  tweetledger payee bank acf --iban "FR14 2004 1010 0505 0001 3M02 606" --reason "signed form of 20 November"`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, _, err := a.openPayments(c.Context())
 			if err != nil {

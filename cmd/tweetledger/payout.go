@@ -33,7 +33,13 @@ func (a *app) payoutPrepareCommand() *cobra.Command {
 	var r payouts.PrepareRequest
 	var until, execution, actor string
 	c := &cobra.Command{
-		Use: "prepare [PAYEE…]", Short: "Gather what is due to payees (all, or those named) into a batch", Args: cobra.ArbitraryArgs,
+		Use: "prepare [PAYEE…]", Short: "Gather what is due to payees (all, or those named) into a batch",
+		Long: `prepare gathers the donations that are due into a batch. Nothing is posted: another
+person approves the batch first. Who cannot be paid, for want of an IBAN say, is left
+out and named.`,
+		Example: `  tweetledger payout prepare
+  tweetledger payout prepare acf --until 2026-01-31 --execution-date 2026-02-02`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
 			if r.Until, err = parseDate("--until", until); err != nil {
@@ -103,7 +109,11 @@ func payoutTable(b payouts.Batch, list []payouts.Payout) reports.Table {
 func (a *app) payoutListCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
-		Use: "list", Short: "List payout batches, the newest first", Args: cobra.NoArgs,
+		Use: "list", Short: "List payout batches, the newest first",
+		Long: `list shows batches with their states: prepared, approved, exported, settled or
+cancelled.`,
+		Example: `  tweetledger payout list --format csv`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			book, err := a.openBook(c.Context())
 			if err != nil {
@@ -142,7 +152,11 @@ func (a *app) payoutListCommand() *cobra.Command {
 func (a *app) payoutShowCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
-		Use: "show BATCH", Short: "Show a batch with its payouts", Args: cobra.ExactArgs(1),
+		Use: "show BATCH", Short: "Show a batch with its payouts",
+		Long: `show prints a batch, and each payout in it with its end-to-end id, by which the bank's
+statement will know it again.`,
+		Example: `  tweetledger payout show PO-20261122-0001`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			book, err := a.openBook(c.Context())
 			if err != nil {
@@ -172,7 +186,11 @@ func (a *app) payoutShowCommand() *cobra.Command {
 func (a *app) payoutApproveCommand() *cobra.Command {
 	var actor string
 	c := &cobra.Command{
-		Use: "approve BATCH", Short: "Approve a batch that somebody else prepared, and post it", Args: cobra.ExactArgs(1),
+		Use: "approve BATCH", Short: "Approve a batch that somebody else prepared, and post it",
+		Long: `approve posts the payouts of a batch: from what payees are owed, less commission, to
+payouts in transit. Who prepared a batch cannot approve it.`,
+		Example: `  tweetledger payout approve PO-20261122-0001 --actor bruno`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, err := a.openPayouts(c.Context())
 			if err != nil {
@@ -193,7 +211,12 @@ func (a *app) payoutApproveCommand() *cobra.Command {
 func (a *app) payoutExportCommand() *cobra.Command {
 	var actor, file string
 	c := &cobra.Command{
-		Use: "export BATCH", Short: "Write the bank's file of an approved batch (pain.001.001.09)", Args: cobra.ExactArgs(1),
+		Use: "export BATCH", Short: "Write the bank's file of an approved batch (pain.001.001.09)",
+		Long: `export writes the payment file for the bank, to standard output or to a file. The same
+batch always gives the same file, so that it can be sent again if it got lost; the
+bank drops what it has had by the message id.`,
+		Example: `  tweetledger payout export PO-20261122-0001 -o payouts.xml`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, err := a.openPayouts(c.Context())
 			if err != nil {
@@ -230,7 +253,11 @@ func (a *app) payoutExportCommand() *cobra.Command {
 func (a *app) payoutCancelCommand() *cobra.Command {
 	var actor string
 	c := &cobra.Command{
-		Use: "cancel BATCH", Short: "Cancel a batch that was not exported yet; its donations are due again", Args: cobra.ExactArgs(1),
+		Use: "cancel BATCH", Short: "Cancel a batch that was not exported yet; its donations are due again",
+		Long: `cancel ends a batch that the bank does not have yet. Where it was approved, its posting
+is reversed.`,
+		Example: `  tweetledger payout cancel PO-20261122-0001`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, err := a.openPayouts(c.Context())
 			if err != nil {

@@ -22,12 +22,9 @@ func (a *app) postCommand() *cobra.Command {
 		Short: "Post a transaction by hand, as a voucher of the staff",
 		Long: `post writes one transaction of one or more postings. Each --line moves an amount
 from the credit account to the debit account; all of them are posted, or none.
-
-  tweetledger post --key voucher-2026-17 --label "Bank fees for October" \
-      --line card-fees,safeguarding-account,12.50
-
 The key makes it safe to repeat: the same command twice posts once.`,
-		Args: cobra.NoArgs,
+		Example: `  tweetledger post --key voucher-2026-17 --label "Bank fees for October" --line card-fees,safeguarding-account,12.50`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
 			if date != "" {

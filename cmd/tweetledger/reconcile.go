@@ -58,6 +58,8 @@ func (a *app) reconcileTweetsCommand() *cobra.Command {
 	var feed bool
 	c := &cobra.Command{
 		Use: "tweets", Short: "The ledger and its orders against tweet history, in both directions",
+		Example: `  tweetledger reconcile tweets --from 2026-11-01 --to 2026-11-30
+  tweetledger reconcile tweets --history tweets.jsonl --feed`,
 		Long: `tweets compares what was posted with what was tweeted, and what was tweeted with
 what was posted. The history comes from X (mentions and look-ups, where the
 configuration has a connection) or from files named with --history.
@@ -128,7 +130,12 @@ func (a *app) reconcilePayoutsCommand() *cobra.Command {
 	var dates reconcilePeriod
 	var payee, format, file string
 	c := &cobra.Command{
-		Use: "payouts", Short: "Donations against payouts, the ledger and the bank's statements, to the cent", Args: cobra.NoArgs,
+		Use: "payouts", Short: "Donations against payouts, the ledger and the bank's statements, to the cent",
+		Long: `payouts follows each donation to the payout that it is in, to the ledger, and to the
+bank's statement, and back: money that nobody expected, payouts that the bank has not
+made in time or has sent back, statements that are missing.`,
+		Example: `  tweetledger reconcile payouts --payee acf --from 2026-11-01 --to 2026-11-30`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			book, err := a.openBook(c.Context())
 			if err != nil {

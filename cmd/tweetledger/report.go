@@ -19,6 +19,10 @@ func (a *app) reportCommand() *cobra.Command {
 		func(ctx context.Context, tx *sqldb.Tx, p reports.Period, _ []string) (reports.Table, error) {
 			return reports.TrialBalance(ctx, tx, reports.TrialBalanceParams{Period: p, Detailed: detailed})
 		})
+	trial.Long = `trial-balance adds up what was posted to each account of the chart in a period. Debits
+and credits must come to the same; the last line says whether they do.`
+	trial.Example = `  tweetledger report trial-balance --to 2026-01-31
+  tweetledger report trial-balance --detailed --format csv -o trial.csv`
 	trial.Flags().BoolVar(&detailed, "detailed", false, "one line a wallet and payable, rather than one a chart account")
 
 	var code, after string
@@ -30,6 +34,10 @@ func (a *app) reportCommand() *cobra.Command {
 			}
 			return reports.Journal(ctx, tx, reports.JournalParams{Period: p, Journal: code, After: id})
 		})
+	journal.Long = `journal lists the transactions of a period, each with its debit and credit lines, in
+order of effective date. Journals are named by short codes; without --journal all
+are listed.`
+	journal.Example = `  tweetledger report journal --from 2026-01-01 --to 2026-01-31 --format csv`
 	journal.Flags().StringVar(&code, "journal", "", "only this journal code")
 	journal.Flags().StringVar(&after, "after", "", "go on behind this transaction")
 
@@ -42,6 +50,9 @@ func (a *app) reportCommand() *cobra.Command {
 			}
 			return reports.AccountStatement(ctx, tx, reports.AccountStatementParams{Period: p, Account: args[0], After: id})
 		})
+	account.Long = `account lists what moved on an account in a period, from its opening balance to its
+closing balance, with the balance after each line.`
+	account.Example = `  tweetledger report account wallet:c-000017 --from 2026-01-01 --to 2026-01-31`
 	account.Flags().StringVar(&afterLine, "after", "", "go on behind this transaction")
 
 	command.AddCommand(trial, journal, account, a.donationsCommand())

@@ -40,12 +40,13 @@ import (
 //	fill FILE                replace the word MEGABYTE in the file with a megabyte of text
 //	start PROGRAM …          run a server in the background, and wait until it says its address ($ADDRESS)
 //	fetch URL                print the status and body that a server answers
+//	logged PATTERN           wait until a line of the log matches
 //	interrupt                stop the server as Ctrl-C does
 func commands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"book": book, "clock": clock, "exits": exits, "bank": bankDay, "oneline": oneLine,
 		"remember": remember, "unchanged": unchanged, "tamper": tamper, "fill": fill,
-		"start": start, "fetch": fetch, "interrupt": interrupt,
+		"start": start, "fetch": fetch, "logged": logged, "interrupt": interrupt,
 	}
 }
 
@@ -259,6 +260,28 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("ADDRESS", addressPattern.FindString(line))
 	ts.Value(serverKey{}).(*servers).running = s
 	fmt.Fprint(ts.Stdout(), line)
+}
+
+// logInterval is how often "logged" looks.
+const logInterval = 20 * time.Millisecond
+
+func logged(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "logged PATTERN")
+	pattern, err := regexp.Compile(`(?m)^time=.*` + args[0])
+	ts.Check(err)
+	overdue := time.After(scriptPatience)
+	look := time.NewTicker(logInterval)
+	defer look.Stop()
+	for {
+		if pattern.MatchString(ts.ReadFile(ts.Getenv(logVariable))) {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-overdue:
+			ts.Fatalf("no line of the log matches %s", args[0])
+		}
+	}
 }
 
 // servers holds the server of a script.

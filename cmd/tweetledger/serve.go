@@ -35,8 +35,9 @@ const (
 func (a *app) serveCommand() *cobra.Command {
 	var listen string
 	c := &cobra.Command{
-		Use:   "serve",
-		Short: "Run the service: confirmation pages, the stream of tweets, replies, sweepers",
+		Use:     "serve",
+		Short:   "Run the service: confirmation pages, the stream of tweets, replies, sweepers",
+		Example: `  tweetledger serve --listen 127.0.0.1:8080`,
 		Long: `serve runs until it is interrupted. It serves
 
   /confirm/…   the pages on which customers confirm payments (path of service.page_url)

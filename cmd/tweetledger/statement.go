@@ -22,6 +22,7 @@ func (a *app) statementImportCommand() *cobra.Command {
 	var actor string
 	c := &cobra.Command{
 		Use: "import FILE…", Short: "Book bank statements (camt.053.001.02 or .08); \"-\" is standard input",
+		Example: `  tweetledger statement import 2026-11-23.camt053.xml`,
 		Long: `import reads bank statements, checks that each adds up, and books their movements:
 payouts that the bank has paid, payouts that came back, and unknown money, which
 goes to suspense. The same statement twice books once. A statement that is refused

@@ -24,6 +24,9 @@ func (a *app) tweetsImportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import FILE…",
 		Short: "Import tweets from files and print what became of each command",
+		Example: `  tweetledger tweets import twitter-archive/
+  tweetledger tweets import tweets.js --owner-id 700000101 --owner-handle marie_test
+  tweetledger tweets import - <page.json`,
 		Long: `import reads tweets from files, folders or standard input ("-"):
 
   an archive download   the folder, its data folder, or tweets.js (all parts); the

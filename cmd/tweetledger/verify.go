@@ -9,8 +9,9 @@ import (
 
 func (a *app) verifyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "verify",
-		Short: "Recompute the whole book from its postings and name every difference",
+		Use:     "verify",
+		Short:   "Recompute the whole book from its postings and name every difference",
+		Example: `  tweetledger verify --db sqlite:restored.db`,
 		Long: `verify reads every posting and hold, recomputes all balances from them, and checks
 keys, reversals, holds and limits. It changes nothing. Exit code 3 where the book
 does not bear out what it says.`,
