@@ -126,27 +126,19 @@ func (s *Service) Confirm(ctx context.Context, r ConfirmRequest) (Order, error) 
 	if err != nil {
 		return Order{}, err
 	}
-	taken, last, err := s.takeTry(ctx, payer.ID, s.engine.Now())
+	tried, err := s.tryCode(ctx, payer, r.Code)
 	if err != nil {
 		return Order{}, err
 	}
-	hash := payer.secretHash
-	if hash == "" {
-		return Order{}, errNotConfirmed()
-	}
-	right, stale, err := s.checkSecret(ctx, payer.ID, r.Code, hash) // also for a blocked code: the answer takes as long
-	if err != nil {
-		return Order{}, err
-	}
-	if !taken || !right {
-		if last {
+	if !tried.right {
+		if tried.last {
 			s.recordBlock(ctx, payer, r.Actor)
 		}
 		s.log.InfoContext(ctx, "payment not confirmed", "order", o.ID, "customer", payer.Number, "actor", r.Actor)
 		return Order{}, errNotConfirmed()
 	}
-	confirmed, err := s.post(ctx, o.ID, hash, r.Actor)
-	if err == nil && stale {
+	confirmed, err := s.post(ctx, o.ID, payer.secretHash, r.Actor)
+	if err == nil && tried.stale {
 		s.rehash(ctx, payer, r.Code)
 	}
 	return confirmed, err

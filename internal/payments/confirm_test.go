@@ -386,3 +386,25 @@ func TestHashingIsBounded(t *testing.T) {
 	err = w.SetSecretCode(w.ctx, "c-000001", "12345", "test")
 	w.wantCode(err, ledger.CodeInvalid)
 }
+
+// TestWaitingForASlotIsNoTry lets confirmations wait for their turn until they
+// give up, as when somebody floods the page: no code is blocked by that.
+func TestWaitingForASlotIsNoTry(t *testing.T) {
+	config := testConfig()
+	config.Secret.Workers = 1
+	w := newWorldWith(t, sqliteDB(t), config)
+	o := w.ordered(toYoann)
+	release := w.OccupyHashSlot()
+	for range config.SecretTries + 1 {
+		ctx, cancel := context.WithTimeout(w.ctx, 50*time.Millisecond)
+		_, err := w.Confirm(ctx, payments.ConfirmRequest{OrderID: o.ID, Code: rightCode, Actor: "test"})
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("error is %v", err)
+		}
+	}
+	release()
+	_, err := w.confirm(o.ID, rightCode)
+	must(t, err)
+	w.wantState(o.ID, payments.StatePosted, payments.ReasonConfirmed)
+}

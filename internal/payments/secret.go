@@ -64,19 +64,31 @@ func (s *Service) hashSecret(ctx context.Context, customer uuid.UUID, code strin
 	return hash, nil
 }
 
-// checkSecret compares in constant time; stale says that the hash was made with
-// other parameters than today's.
-func (s *Service) checkSecret(ctx context.Context, customer uuid.UUID, code, hash string) (right, stale bool, err error) {
+// tried is what came of a try of a secret code.
+type tried struct {
+	right bool // and not blocked
+	stale bool // the hash was made with other parameters than today's
+	last  bool // it was the last try there is
+}
+
+// tryCode uses up one of a customer's tries and compares the code, in constant
+// time. The slot to hash in comes before the try: who waits for one in vain has
+// guessed nothing, and a crowd must not block the codes of those who stand in it.
+func (s *Service) tryCode(ctx context.Context, c Customer, code string) (tried, error) {
 	release, err := s.hashSlot(ctx)
 	if err != nil {
-		return false, false, err
+		return tried{}, err
 	}
 	defer release()
-	right, params, err := argon2id.CheckHash(s.pepper(customer, code), hash)
-	if err != nil {
-		return false, false, fmt.Errorf("check the secret code: %w", err)
+	taken, last, err := s.takeTry(ctx, c.ID, s.engine.Now())
+	if err != nil || c.secretHash == "" {
+		return tried{}, err
 	}
-	return right, *params != *s.secretParams(), nil
+	right, params, err := argon2id.CheckHash(s.pepper(c.ID, code), c.secretHash) // also for a blocked code: the answer takes as long
+	if err != nil {
+		return tried{}, fmt.Errorf("check the secret code: %w", err)
+	}
+	return tried{right: taken && right, stale: *params != *s.secretParams(), last: last}, nil
 }
 
 // SetSecretCode gives a customer a new secret code of 6 digits, and lifts a block.
