@@ -155,18 +155,22 @@ func (s *logSplitter) flush() {
 var firstMinute = time.Date(2026, time.November, 20, 9, 0, 0, 0, time.UTC)
 
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, params(filepath.Join("testdata", "script"), nil))
 }
 
 // Bad input gives one clear line, the right exit code and an unchanged book.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, params(filepath.Join("testdata", "bad"), nil))
 }
 
 // The same story comes out to the cent on every engine.
 func TestEngines(t *testing.T) {
+	t.Parallel()
 	for _, engine := range sqltest.Engines(t) {
 		t.Run(string(engine), func(t *testing.T) {
+			t.Parallel()
 			dir := filepath.Join("testdata", "engines")
 			scripts, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
 			if err != nil || len(scripts) == 0 {
@@ -193,6 +197,7 @@ func TestEngines(t *testing.T) {
 var xArchive = filepath.Join("..", "..", "..", "shared", "fixtures", "x-archive")
 
 func TestXArchive(t *testing.T) {
+	t.Parallel()
 	archive, err := filepath.Abs(xArchive)
 	if err != nil {
 		t.Fatal(err)
