@@ -66,7 +66,7 @@ type SecretParams struct {
 
 // OutboxConfig says how stubbornly replies and notices are sent.
 type OutboxConfig struct {
-	Tries        int           // after so many the row is dead and waits for staff
+	Tries        int           // after so many the row is dead and waits for staff; being told to come back later is none
 	FirstPause   time.Duration // after the first failure; doubles with each
 	LongestPause time.Duration
 	// SendTimeout bounds one attempt. A row that a process has claimed is nobody

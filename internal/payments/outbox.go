@@ -265,7 +265,7 @@ func (s *Service) deliver(ctx context.Context, row OutboxRow, repliers map[strin
 		return ctx.Err() // whether it was sent is unknown: the lease runs out and it is sent again
 	}
 	now := s.engine.Now()
-	switch outcome := s.judgeSend(row, err); {
+	switch outcome := s.judgeSend(row, err, now); {
 	case err == nil:
 		row.Status, row.ExternalID, row.LastError, row.ClosedAt = OutboxSent, externalID, "", now
 		done.Sent++
@@ -300,15 +300,23 @@ type sendOutcome struct {
 	pause time.Duration
 }
 
-func (s *Service) judgeSend(row OutboxRow, err error) sendOutcome {
+func (s *Service) judgeSend(row OutboxRow, err error, now time.Time) sendOutcome {
 	config := s.config.Outbox
 	outcome := sendOutcome{dead: row.Attempts >= config.Tries, pause: backOff(row.Attempts, config.FirstPause, config.LongestPause)}
 	if refused, ok := errors.AsType[*SendError](err); ok {
+		if refused.RetryAfter > 0 && now.Sub(row.CreatedAt) < longestQueue {
+			outcome.dead = false // its turn has not come: that is no failure to send it
+		}
 		outcome.dead = outcome.dead || refused.Permanent
 		outcome.pause = max(outcome.pause, min(refused.RetryAfter, longestRetryAfter))
 	}
 	return outcome
 }
+
+// longestQueue bounds how long a row may wait for a channel that says to come
+// back later: a week empties the longest queue that X's limit a day makes, and
+// after it a receipt is no news.
+const longestQueue = 7 * 24 * time.Hour
 
 // longestRetryAfter bounds what a channel may ask for: X's longest window of a
 // rate limit is a day.

@@ -83,6 +83,35 @@ func TestSendErrorsAreHonoured(t *testing.T) {
 	})
 }
 
+// TestWaitingInALongQueueIsNoFailure has the channel say "later" more often than
+// a row may fail, as X does to those at the end of a queue beyond its limit: they
+// are sent when their turn comes, and given up when it does not come for a week.
+func TestWaitingInALongQueueIsNoFailure(t *testing.T) {
+	w := newWorld(t, sqliteDB(t))
+	later := &payments.SendError{RetryAfter: 15 * time.Minute, Err: errors.New("429")}
+	w.say(stranger, toYoann)
+	w.sink.fail = later
+	for range w.Config().Outbox.Tries + 5 {
+		if done := w.deliver(); done != (payments.Delivered{Retried: 1}) {
+			t.Fatalf("told to come back later: %+v", done)
+		}
+		w.clock.Add(w.Config().Outbox.LongestPause)
+	}
+	w.sink.fail = nil
+	if done := w.deliver(); done != (payments.Delivered{Sent: 1}) {
+		t.Fatalf("when its turn came: %+v", done)
+	}
+	w.say(stranger, toYoann)
+	w.sink.fail = later
+	for range 7 * 24 {
+		w.deliver()
+		w.clock.Add(w.Config().Outbox.LongestPause)
+	}
+	if done := w.deliver(); done != (payments.Delivered{Dead: 1}) {
+		t.Fatalf("after a week: %+v", done)
+	}
+}
+
 // TestCutBetweenSendAndMark ends the process after the channel has taken a reply:
 // it is sent again, with the same id, and never lost.
 func TestCutBetweenSendAndMark(t *testing.T) {
