@@ -408,3 +408,35 @@ func TestWaitingForASlotIsNoTry(t *testing.T) {
 	must(t, err)
 	w.wantState(o.ID, payments.StatePosted, payments.ReasonConfirmed)
 }
+
+// TestFloodingCustomerWaitsForHimself has one customer's codes wait in numbers:
+// with a single slot to hash in, another customer's still goes through.
+func TestFloodingCustomerWaitsForHimself(t *testing.T) {
+	config := testConfig()
+	config.Secret.Workers = 1
+	w := newWorldWith(t, sqliteDB(t), config)
+	must(t, w.SetSecretCode(w.ctx, "c-000002", wrongCode, "test"))
+	_, err := w.TopUp(w.ctx, "c-000002", 50_00, "charge-2")
+	must(t, err)
+	flooded, other := w.ordered(toYoann), w.say(yoann, "pay 5.00 "+acf+" ACF_France").Order
+	release, err := w.OccupyTurn(w.ctx, flooded.PayerID)
+	must(t, err)
+	results := make(chan error, 20)
+	for range cap(results) {
+		go func() {
+			_, err := w.confirm(flooded.ID, wrongCode)
+			results <- err
+		}()
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, 30*time.Second)
+	defer cancel()
+	_, err = w.Confirm(ctx, payments.ConfirmRequest{OrderID: other.ID, Code: wrongCode, Actor: "test"}) // the right one of c-000002
+	must(t, err)
+	release()
+	for range cap(results) {
+		w.wantCode(<-results, ledger.CodeForbidden)
+	}
+	if n := w.Turns(); n != 0 {
+		t.Fatalf("%d customers are remembered", n)
+	}
+}

@@ -74,7 +74,13 @@ type tried struct {
 // tryCode uses up one of a customer's tries and compares the code, in constant
 // time. The slot to hash in comes before the try: who waits for one in vain has
 // guessed nothing, and a crowd must not block the codes of those who stand in it.
+// The customer's turn comes before the slot: nobody gets more than one of them.
 func (s *Service) tryCode(ctx context.Context, c Customer, code string) (tried, error) {
+	done, err := s.turns.take(ctx, c.ID)
+	if err != nil {
+		return tried{}, err
+	}
+	defer done()
 	release, err := s.hashSlot(ctx)
 	if err != nil {
 		return tried{}, err

@@ -38,6 +38,7 @@ type Service struct {
 	keys   keys
 	// hashing holds a slot for every argon2id hash that may be computed at once.
 	hashing chan struct{}
+	turns   *turns // to have a secret code checked
 }
 
 // keys are derived from Config.Key, one for each purpose.
@@ -52,7 +53,7 @@ func New(e *engine.Engine, config Config, parser Parser, opts Options) (*Service
 		return nil, fmt.Errorf("payments: %w", err)
 	}
 	s := &Service{engine: e, db: e.DB(), config: config, parser: parser, log: opts.Log, random: opts.Random,
-		hashing: make(chan struct{}, config.Secret.Workers)}
+		hashing: make(chan struct{}, config.Secret.Workers), turns: newTurns()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
