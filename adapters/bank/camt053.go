@@ -313,11 +313,15 @@ func (r *camtReader) signedAmount(s *camtStatement, a camtAmount, negative bool,
 }
 
 // xmlDecimal writes an xs:decimal the plain way: XML Schema also allows "+1",
-// ".5" and "5.".
+// ".5" and "5.", and the amounts of ISO 20022 have up to five decimals, of which
+// some banks fill the last with zeros ("12.50000").
 func xmlDecimal(s string) string {
 	s = strings.TrimPrefix(s, "+")
 	if strings.HasPrefix(s, ".") {
 		s = "0" + s
+	}
+	if strings.Contains(s, ".") {
+		s = strings.TrimRight(s, "0")
 	}
 	return strings.TrimSuffix(s, ".")
 }

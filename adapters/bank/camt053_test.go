@@ -178,6 +178,18 @@ func TestReadCamt053PassesOnReadErrors(t *testing.T) {
 	}
 }
 
+// TestReadCamt053Decimals: ISO 20022 allows five decimals and every spelling of
+// xs:decimal; the amounts are the same.
+func TestReadCamt053Decimals(t *testing.T) {
+	content := sample(t, "camt.053.001.02.xml")
+	want := readOne(t, "f.xml", content)
+	for _, spelling := range [][2]string{{">1329.56<", ">1329.56000<"}, {">95.00<", ">95.<"}, {">3780.44<", ">+3780.440<"}, {">5000.00<", ">5000<"}} {
+		if got := readOne(t, "f.xml", strings.Replace(content, spelling[0], spelling[1], 1)); got.Hash != want.Hash {
+			t.Errorf("%s reads as another statement than %s", spelling[1], spelling[0])
+		}
+	}
+}
+
 func TestReadCamt053KeepsForeignElementsOut(t *testing.T) {
 	content := strings.Replace(sample(t, "camt.053.001.02.xml"), "<Id>2026-11-23/1</Id>",
 		`<Id>2026-11-23/1</Id><x:Id xmlns:x="urn:other"><x:y/></x:Id>`, 1)

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"tweetledger/ledger"
@@ -42,7 +43,7 @@ func Collect[T any](ctx context.Context, tx *Tx, query string, args []any, scan 
 	return list, err
 }
 
-// Where collects conditions and their arguments.
+// Where collects conditions and their arguments. A copy of it goes its own way.
 type Where struct {
 	conditions []string
 	Args       []any
@@ -58,8 +59,8 @@ func (w *Where) And(condition string, args ...any) {
 			fmt.Fprintf(&b, "$%d", len(w.Args)+i+1)
 		}
 	}
-	w.Args = append(w.Args, args...)
-	w.conditions = append(w.conditions, b.String())
+	w.Args = append(slices.Clip(w.Args), args...)
+	w.conditions = append(slices.Clip(w.conditions), b.String())
 }
 
 // Period adds that column lies between two dates, both inclusive; a zero one is

@@ -43,7 +43,7 @@ func (e *Engine) OpenAccountTx(ctx context.Context, tx *sqldb.Tx, a ledger.Accou
 		return ledger.Account{}, err
 	}
 	var found []ledger.Account
-	err := each(ctx, tx, "SELECT "+accountColumns+" FROM accounts WHERE id = $1 OR code = $2", []any{a.ID, a.Code},
+	err := tx.Each(ctx, "SELECT "+accountColumns+" FROM accounts WHERE id = $1 OR code = $2", []any{a.ID, a.Code},
 		func(rows *sqldb.Rows) error {
 			other, err := scanAccount(rows)
 			found = append(found, other)
@@ -110,7 +110,7 @@ func FindAccountByCode(ctx context.Context, tx *sqldb.Tx, code string) (ledger.A
 
 func oneAccount(ctx context.Context, tx *sqldb.Tx, where string, arg any, name string) (ledger.Account, error) {
 	var found []ledger.Account
-	err := each(ctx, tx, "SELECT "+accountColumns+" FROM accounts WHERE "+where, []any{arg}, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, "SELECT "+accountColumns+" FROM accounts WHERE "+where, []any{arg}, func(rows *sqldb.Rows) error {
 		a, err := scanAccount(rows)
 		found = append(found, a)
 		return err
@@ -134,16 +134,9 @@ type AccountFilter struct {
 // MaxPage bounds the rows of one page of any list.
 const MaxPage = 10_000
 
-func checkPage(limit int) error {
-	if limit < 1 || limit > MaxPage {
-		return ledger.Errorf(ledger.CodeInvalid, "a page has 1 to %d rows, not %d", MaxPage, limit).InField("limit")
-	}
-	return nil
-}
-
 // ListAccounts returns a page of accounts.
 func ListAccounts(ctx context.Context, tx *sqldb.Tx, f AccountFilter) ([]ledger.Account, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
 	query, args := "SELECT "+accountColumns+" FROM accounts WHERE code > $1", []any{f.AfterCode}
@@ -151,7 +144,7 @@ func ListAccounts(ctx context.Context, tx *sqldb.Tx, f AccountFilter) ([]ledger.
 		query, args = query+" AND category = $2", append(args, string(f.Category))
 	}
 	var list []ledger.Account
-	err := each(ctx, tx, fmt.Sprintf("%s ORDER BY code LIMIT %d", query, f.Limit), args, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, fmt.Sprintf("%s ORDER BY code LIMIT %d", query, f.Limit), args, func(rows *sqldb.Rows) error {
 		a, err := scanAccount(rows)
 		list = append(list, a)
 		return err

@@ -16,7 +16,7 @@ import (
 func FindAccounts(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUID]ledger.Account, error) {
 	found := make(map[uuid.UUID]ledger.Account, len(ids))
 	for page := range slices.Chunk(ids, MaxPage) {
-		err := each(ctx, tx, "SELECT "+accountColumns+" FROM accounts WHERE "+tx.AnyUUID("id", 1), []any{page},
+		err := tx.Each(ctx, "SELECT "+accountColumns+" FROM accounts WHERE "+tx.AnyUUID("id", 1), []any{page},
 			func(rows *sqldb.Rows) error {
 				a, err := scanAccount(rows)
 				found[a.ID] = a

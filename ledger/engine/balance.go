@@ -15,7 +15,7 @@ import (
 func FindBalance(ctx context.Context, tx *sqldb.Tx, accountID uuid.UUID) (ledger.Balance, error) {
 	var b ledger.Balance
 	found := false
-	err := each(ctx, tx, `SELECT currency, side, debits_posted, credits_posted, debits_pending, credits_pending, version
+	err := tx.Each(ctx, `SELECT currency, side, debits_posted, credits_posted, debits_pending, credits_pending, version
 		FROM balances WHERE account_id = $1`, []any{accountID}, func(rows *sqldb.Rows) error {
 		var shard ledger.Balance
 		if err := rows.Scan(&shard.Currency, &shard.Side, &shard.DebitsPosted, &shard.CreditsPosted,
@@ -57,12 +57,12 @@ func BalanceAsOf(ctx context.Context, tx *sqldb.Tx, accountID uuid.UUID, at AsOf
 	if err != nil {
 		return ledger.Balance{}, err
 	}
-	var q conditions
-	q.args = append(q.args, accountID)
-	q.until("", at)
 	b := ledger.Balance{AccountID: accountID, Currency: account.Currency, Side: account.Side}
 	for column, sum := range map[string]*ledger.Amount{"debit_account_id": &b.DebitsPosted, "credit_account_id": &b.CreditsPosted} {
-		err := tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(amount), 0) AS "+tx.Int8()+") FROM postings WHERE "+q.where(column+" = $1"), q.args, sum)
+		var q sqldb.Where
+		q.And(column+" = ?", accountID)
+		until(&q, at)
+		err := tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(amount), 0) AS "+tx.Int8()+") FROM postings"+q.Clause(), q.Args, sum)
 		if err != nil {
 			return ledger.Balance{}, fmt.Errorf("balance of account %s as of %s: %w", account.Code, at.EffectiveDate, err)
 		}
@@ -70,13 +70,13 @@ func BalanceAsOf(ctx context.Context, tx *sqldb.Tx, accountID uuid.UUID, at AsOf
 	return b, nil
 }
 
-// until appends the conditions of a point in time.
-func (c *conditions) until(table string, at AsOf) {
+// until adds the conditions of a point in time.
+func until(q *sqldb.Where, at AsOf) {
 	if !at.EffectiveDate.IsZero() {
-		c.add(table+"effective_date <= $", at.EffectiveDate)
+		q.And("effective_date <= ?", at.EffectiveDate)
 	}
 	if !at.RecordedAt.IsZero() {
-		c.add(table+"recorded_at <= $", at.RecordedAt)
+		q.And("recorded_at <= ?", at.RecordedAt)
 	}
 }
 
@@ -95,18 +95,18 @@ type AccountTotal struct {
 
 // Totals adds up the postings of every account that has any, in order of id.
 func Totals(ctx context.Context, tx *sqldb.Tx, f TotalsFilter) ([]AccountTotal, error) {
-	var q conditions
+	var q sqldb.Where
 	if !f.From.IsZero() {
-		q.add("effective_date >= $", f.From)
+		q.And("effective_date >= ?", f.From)
 	}
-	q.until("", AsOf{EffectiveDate: f.To, RecordedAt: f.RecordedAt})
+	until(&q, AsOf{EffectiveDate: f.To, RecordedAt: f.RecordedAt})
 	query := fmt.Sprintf(`SELECT account_id, CAST(SUM(debits) AS %[2]s), CAST(SUM(credits) AS %[2]s) FROM (
 		SELECT debit_account_id AS account_id, SUM(amount) AS debits, 0 AS credits FROM postings WHERE %[1]s GROUP BY debit_account_id
 		UNION ALL
 		SELECT credit_account_id, 0, SUM(amount) FROM postings WHERE %[1]s GROUP BY credit_account_id
-	) AS sides GROUP BY account_id ORDER BY account_id`, q.where(""), tx.Int8())
+	) AS sides GROUP BY account_id ORDER BY account_id`, q.Condition(), tx.Int8())
 	var totals []AccountTotal
-	err := each(ctx, tx, query, q.args, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, query, q.Args, func(rows *sqldb.Rows) error {
 		var t AccountTotal
 		err := rows.Scan(&t.AccountID, &t.Debits, &t.Credits)
 		totals = append(totals, t)

@@ -40,7 +40,7 @@ func (e *Engine) SetChart(ctx context.Context, entries []ledger.ChartEntry) erro
 // Chart returns the chart of accounts as it is on a date.
 func Chart(ctx context.Context, tx *sqldb.Tx, on ledger.Date) (map[ledger.Category]ledger.ChartEntry, error) {
 	chart := map[ledger.Category]ledger.ChartEntry{}
-	err := each(ctx, tx, "SELECT category, valid_from, number, label FROM chart_entries WHERE valid_from <= $1 ORDER BY category, valid_from",
+	err := tx.Each(ctx, "SELECT category, valid_from, number, label FROM chart_entries WHERE valid_from <= $1 ORDER BY category, valid_from",
 		[]any{on}, func(rows *sqldb.Rows) error {
 			var entry ledger.ChartEntry
 			if err := rows.Scan(&entry.Category, &entry.ValidFrom, &entry.Number, &entry.Label); err != nil {

@@ -38,7 +38,7 @@ func holdsByID(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUI
 	if len(ids) == 0 {
 		return found, nil
 	}
-	err := each(ctx, tx, "SELECT "+holdColumns+" FROM holds WHERE "+tx.AnyUUID("id", 1), []any{ids}, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, "SELECT "+holdColumns+" FROM holds WHERE "+tx.AnyUUID("id", 1), []any{ids}, func(rows *sqldb.Rows) error {
 		h, err := scanHold(rows)
 		found[h.ID] = h
 		return err
@@ -48,11 +48,11 @@ func holdsByID(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUI
 
 // DueHolds returns up to limit pending holds whose time has come, the oldest first.
 func (e *Engine) DueHolds(ctx context.Context, tx *sqldb.Tx, limit int) ([]ledger.Hold, error) {
-	if err := checkPage(limit); err != nil {
+	if err := sqldb.CheckPage(limit, MaxPage); err != nil {
 		return nil, err
 	}
 	var due []ledger.Hold
-	err := each(ctx, tx, fmt.Sprintf("SELECT %s FROM holds WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at, id LIMIT %d",
+	err := tx.Each(ctx, fmt.Sprintf("SELECT %s FROM holds WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at, id LIMIT %d",
 		holdColumns, limit), []any{e.Now()}, func(rows *sqldb.Rows) error {
 		h, err := scanHold(rows)
 		due = append(due, h)

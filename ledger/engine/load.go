@@ -69,7 +69,7 @@ func (s idSet) sorted() []uuid.UUID {
 }
 
 func (b *batch) loadKnown(ctx context.Context) error {
-	return each(ctx, b.tx, fmt.Sprintf(`
+	return b.tx.Each(ctx, fmt.Sprintf(`
 		SELECT id, request_hash, hold_id FROM hold_releases WHERE %[1]s
 		UNION ALL SELECT id, request_hash, NULL FROM transactions WHERE %[1]s
 		UNION ALL SELECT id, request_hash, NULL FROM holds WHERE %[1]s`, b.tx.AnyUUID("id", 1)),
@@ -90,7 +90,7 @@ func (b *batch) loadHolds(ctx context.Context, ids []uuid.UUID, accounts idSet) 
 	if len(ids) == 0 {
 		return nil
 	}
-	return each(ctx, b.tx, "SELECT "+holdColumns+" FROM holds WHERE "+b.tx.AnyUUID("id", 1)+" ORDER BY id"+b.tx.ForUpdate(),
+	return b.tx.Each(ctx, "SELECT "+holdColumns+" FROM holds WHERE "+b.tx.AnyUUID("id", 1)+" ORDER BY id"+b.tx.ForUpdate(),
 		[]any{ids}, func(rows *sqldb.Rows) error {
 			h, err := scanHold(rows)
 			if err != nil {
@@ -116,7 +116,7 @@ func (b *batch) loadOriginals(ctx context.Context, ids []uuid.UUID, accounts idS
 			accounts.add(p.Debit, p.Credit)
 		}
 	}
-	return each(ctx, b.tx, "SELECT reverses FROM transactions WHERE reverses IS NOT NULL AND "+b.tx.AnyUUID("reverses", 1),
+	return b.tx.Each(ctx, "SELECT reverses FROM transactions WHERE reverses IS NOT NULL AND "+b.tx.AnyUUID("reverses", 1),
 		[]any{ids}, func(rows *sqldb.Rows) error {
 			var id uuid.UUID
 			if err := rows.Scan(&id); err != nil {
@@ -132,7 +132,7 @@ func (b *batch) loadAccounts(ctx context.Context, ids []uuid.UUID) error {
 		return nil
 	}
 	var limited []uuid.UUID
-	err := each(ctx, b.tx, "SELECT "+accountColumns+" FROM accounts WHERE "+b.tx.AnyUUID("id", 1),
+	err := b.tx.Each(ctx, "SELECT "+accountColumns+" FROM accounts WHERE "+b.tx.AnyUUID("id", 1),
 		[]any{ids}, func(rows *sqldb.Rows) error {
 			a, err := scanAccount(rows)
 			if err != nil {
@@ -147,7 +147,7 @@ func (b *batch) loadAccounts(ctx context.Context, ids []uuid.UUID) error {
 	if err != nil || len(limited) == 0 {
 		return err
 	}
-	return each(ctx, b.tx, `SELECT account_id, min_balance, max_balance, debits_posted, credits_posted, debits_pending, credits_pending
+	return b.tx.Each(ctx, `SELECT account_id, min_balance, max_balance, debits_posted, credits_posted, debits_pending, credits_pending
 		FROM balances WHERE `+b.tx.AnyUUID("account_id", 1)+" ORDER BY account_id, shard"+b.tx.ForUpdate(),
 		[]any{limited}, func(rows *sqldb.Rows) error {
 			var id uuid.UUID
@@ -163,22 +163,4 @@ func (b *batch) loadAccounts(ctx context.Context, ids []uuid.UUID) error {
 			a.balance = balance
 			return nil
 		})
-}
-
-// each runs a query and calls fn for every row.
-func each(ctx context.Context, tx *sqldb.Tx, query string, args []any, fn func(*sqldb.Rows) error) error {
-	rows, err := tx.Query(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		if err := fn(rows); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	return rows.Close()
 }

@@ -31,7 +31,7 @@ func FindTransactions(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[u
 func FindReversals(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
 	found := map[uuid.UUID]uuid.UUID{}
 	for page := range slices.Chunk(ids, MaxPage) {
-		err := each(ctx, tx, "SELECT reverses, id FROM transactions WHERE reverses IS NOT NULL AND "+tx.AnyUUID("reverses", 1), []any{page},
+		err := tx.Each(ctx, "SELECT reverses, id FROM transactions WHERE reverses IS NOT NULL AND "+tx.AnyUUID("reverses", 1), []any{page},
 			func(rows *sqldb.Rows) error {
 				var reversed, by uuid.UUID
 				err := rows.Scan(&reversed, &by)

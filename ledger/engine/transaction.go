@@ -49,7 +49,7 @@ func transactionsByID(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[u
 	if len(ids) == 0 {
 		return found, nil
 	}
-	err := each(ctx, tx, "SELECT "+transactionColumns+" FROM transactions WHERE "+tx.AnyUUID("id", 1), []any{ids},
+	err := tx.Each(ctx, "SELECT "+transactionColumns+" FROM transactions WHERE "+tx.AnyUUID("id", 1), []any{ids},
 		func(rows *sqldb.Rows) error {
 			t, err := scanTransaction(rows)
 			found[t.ID] = t
@@ -58,7 +58,7 @@ func transactionsByID(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[u
 	if err != nil {
 		return nil, err
 	}
-	err = each(ctx, tx, `SELECT transaction_id, debit_account_id, credit_account_id, amount, currency FROM postings
+	err = tx.Each(ctx, `SELECT transaction_id, debit_account_id, credit_account_id, amount, currency FROM postings
 		WHERE `+tx.AnyUUID("transaction_id", 1)+" ORDER BY transaction_id, ordinal", []any{ids},
 		func(rows *sqldb.Rows) error {
 			var id uuid.UUID
@@ -100,12 +100,12 @@ type TransactionFilter struct {
 // ListTransactions returns a page of transactions with their postings, in the
 // order of Cursor. Pages stay stable under writes.
 func ListTransactions(ctx context.Context, tx *sqldb.Tx, f TransactionFilter) ([]ledger.Transaction, error) {
-	if err := checkPage(f.Limit); err != nil {
+	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
-	var q conditions
+	var q sqldb.Where
 	if f.Journal != "" {
-		q.add("t.journal = $", f.Journal)
+		q.And("t.journal = ?", f.Journal)
 	}
 	order := "t.effective_date, t.recorded_at, t.id"
 	id := "t.id"
@@ -120,31 +120,34 @@ func ListTransactions(ctx context.Context, tx *sqldb.Tx, f TransactionFilter) ([
 	}
 	at := strings.Split(order, ", ")
 	if !f.From.IsZero() {
-		q.add(at[0]+" >= $", f.From)
+		q.And(at[0]+" >= ?", f.From)
 	}
 	if !f.To.IsZero() {
-		q.add(at[0]+" <= $", f.To)
+		q.And(at[0]+" <= ?", f.To)
 	}
 	if !f.RecordedAt.IsZero() {
-		q.add(at[1]+" <= $", f.RecordedAt)
+		q.And(at[1]+" <= ?", f.RecordedAt)
 	}
 	if f.After != (Cursor{}) {
-		q.add(at[0]+" >= $", f.After.EffectiveDate) // lets an index start there
-		q.after(order, f.After)
+		q.And(at[0]+" >= ?", f.After.EffectiveDate) // lets an index start there
+		q.And("("+order+") > (?, ?, ?)", f.After.EffectiveDate, f.After.RecordedAt, f.After.ID)
 	}
-	page := func(extra string) string {
+	page := func(condition string) string {
 		return fmt.Sprintf("SELECT DISTINCT %s, %s AS id FROM %s WHERE %s ORDER BY %s LIMIT %d",
-			strings.Join(at[:2], ", "), id, source, q.where(extra), order, f.Limit)
+			strings.Join(at[:2], ", "), id, source, condition, order, f.Limit)
 	}
-	query := page("")
+	query := page(q.Condition())
 	if f.AccountID != uuid.Nil {
-		q.args = append(q.args, f.AccountID)
-		n := len(q.args)
-		query = fmt.Sprintf("SELECT effective_date, recorded_at, id FROM (SELECT * FROM (%s) AS d UNION SELECT * FROM (%s) AS c) AS both_sides ORDER BY effective_date, recorded_at, id LIMIT %d",
-			page(fmt.Sprintf("p.debit_account_id = $%d", n)), page(fmt.Sprintf("p.credit_account_id = $%d", n)), f.Limit)
+		debits, credits := q, q
+		debits.And("p.debit_account_id = ?", f.AccountID)
+		credits.And("p.credit_account_id = ?", f.AccountID) // the same argument, at the same place
+		query = fmt.Sprintf(`SELECT effective_date, recorded_at, id
+			FROM (SELECT * FROM (%s) AS d UNION SELECT * FROM (%s) AS c) AS both_sides ORDER BY effective_date, recorded_at, id LIMIT %d`,
+			page(debits.Condition()), page(credits.Condition()), f.Limit)
+		q = debits
 	}
 	var ids []uuid.UUID
-	err := each(ctx, tx, query, q.args, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, query, q.Args, func(rows *sqldb.Rows) error {
 		var at Cursor
 		err := rows.Scan(&at.EffectiveDate, &at.RecordedAt, &at.ID)
 		ids = append(ids, at.ID)
@@ -162,34 +165,4 @@ func ListTransactions(ctx context.Context, tx *sqldb.Tx, f TransactionFilter) ([
 		list[i] = found[id]
 	}
 	return list, nil
-}
-
-// conditions collects the conditions of a WHERE clause and their arguments.
-type conditions struct {
-	parts []string
-	args  []any
-}
-
-// add appends a condition that ends in "$", the place of arg.
-func (c *conditions) add(condition string, arg any) {
-	c.args = append(c.args, arg)
-	c.parts = append(c.parts, fmt.Sprintf("%s%d", condition, len(c.args)))
-}
-
-// after appends the condition that the columns of order come behind a cursor.
-func (c *conditions) after(order string, at Cursor) {
-	n := len(c.args)
-	c.args = append(c.args, at.EffectiveDate, at.RecordedAt, at.ID)
-	c.parts = append(c.parts, fmt.Sprintf("(%s) > ($%d, $%d, $%d)", order, n+1, n+2, n+3))
-}
-
-func (c *conditions) where(extra string) string {
-	parts := c.parts
-	if extra != "" {
-		parts = append([]string{extra}, parts...)
-	}
-	if len(parts) == 0 {
-		return "1 = 1"
-	}
-	return strings.Join(parts, " AND ")
 }

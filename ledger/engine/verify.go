@@ -94,7 +94,7 @@ type verified struct {
 }
 
 func (v *verifier) readAccounts(ctx context.Context) error {
-	return each(ctx, v.tx, "SELECT "+accountColumns+" FROM accounts", nil, func(rows *sqldb.Rows) error {
+	return v.tx.Each(ctx, "SELECT "+accountColumns+" FROM accounts", nil, func(rows *sqldb.Rows) error {
 		a, err := scanAccount(rows)
 		v.accounts[a.ID] = &verified{account: a}
 		v.report.Accounts++
@@ -125,7 +125,7 @@ func (v *verifier) readTransactions(ctx context.Context) error {
 			v.report.add("transaction "+t.id.String(), "number of postings", t.seen, t.postings)
 		}
 	}
-	err := each(ctx, v.tx, `SELECT t.id, t.idempotency_key, t.postings, t.effective_date, t.recorded_at,
+	err := v.tx.Each(ctx, `SELECT t.id, t.idempotency_key, t.postings, t.effective_date, t.recorded_at,
 			p.ordinal, p.debit_account_id, p.credit_account_id, COALESCE(p.amount, 0), COALESCE(p.currency, ''), p.effective_date, p.recorded_at
 		FROM transactions t LEFT JOIN postings p ON p.transaction_id = t.id ORDER BY t.id, p.ordinal`, nil,
 		func(rows *sqldb.Rows) error {
@@ -206,7 +206,7 @@ func (v *verifier) count(p ledger.Posting, subject func() string, set func(debit
 
 // readReversals checks that each reversal is the mirror of what it reverses.
 func (v *verifier) readReversals(ctx context.Context) error {
-	return each(ctx, v.tx, `SELECT r.id, r.reverses,
+	return v.tx.Each(ctx, `SELECT r.id, r.reverses,
 			(SELECT COUNT(*) FROM postings o JOIN postings m ON m.transaction_id = r.id AND m.ordinal = o.ordinal
 				AND m.debit_account_id = o.credit_account_id AND m.credit_account_id = o.debit_account_id
 				AND m.amount = o.amount AND m.currency = o.currency WHERE o.transaction_id = r.reverses),
@@ -228,7 +228,7 @@ func (v *verifier) readReversals(ctx context.Context) error {
 // readHolds checks holds against the transactions that posted them and the
 // requests that released them, and adds what is still pending to the accounts.
 func (v *verifier) readHolds(ctx context.Context) error {
-	return each(ctx, v.tx, `SELECT `+holdColumns+`,
+	return v.tx.Each(ctx, `SELECT `+holdColumns+`,
 			CAST(COALESCE((SELECT SUM(p.amount) FROM transactions t JOIN postings p ON p.transaction_id = t.id
 				WHERE t.hold_id = holds.id AND p.debit_account_id = holds.debit_account_id
 				AND p.credit_account_id = holds.credit_account_id), 0) AS `+v.tx.Int8()+`),
@@ -277,7 +277,7 @@ func (v *verifier) checkStatus(h ledger.Hold, subject string, posted, released l
 // readReleases checks the keys of the requests that released holds, and that
 // what posts a hold has one.
 func (v *verifier) readReleases(ctx context.Context) error {
-	err := each(ctx, v.tx, "SELECT id, idempotency_key FROM hold_releases ORDER BY id", nil, func(rows *sqldb.Rows) error {
+	err := v.tx.Each(ctx, "SELECT id, idempotency_key FROM hold_releases ORDER BY id", nil, func(rows *sqldb.Rows) error {
 		var id uuid.UUID
 		var key string
 		if err := rows.Scan(&id, &key); err != nil {
@@ -291,7 +291,7 @@ func (v *verifier) readReleases(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return each(ctx, v.tx, `SELECT id, hold_id FROM transactions
+	return v.tx.Each(ctx, `SELECT id, hold_id FROM transactions
 		WHERE hold_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.id = transactions.hold_id) ORDER BY id`,
 		nil, func(rows *sqldb.Rows) error {
 			var id, hold uuid.UUID
@@ -307,7 +307,7 @@ func (v *verifier) readReleases(ctx context.Context) error {
 func (v *verifier) compareBalances(ctx context.Context) error {
 	stored := map[uuid.UUID]*delta{}
 	rowsOf := map[uuid.UUID]int{}
-	err := each(ctx, v.tx, `SELECT account_id, side, currency, min_balance, max_balance, debits_posted, credits_posted,
+	err := v.tx.Each(ctx, `SELECT account_id, side, currency, min_balance, max_balance, debits_posted, credits_posted,
 			debits_pending, credits_pending FROM balances ORDER BY account_id, shard`, nil, func(rows *sqldb.Rows) error {
 		var id uuid.UUID
 		var side ledger.Side
