@@ -2,8 +2,10 @@ package payments
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 
+	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 )
 
@@ -25,18 +27,31 @@ func (s *Service) TopUp(ctx context.Context, customerNumber string, amount ledge
 	if amount <= 0 {
 		return ledger.Transaction{}, ledger.Errorf(ledger.CodeInvalid, "the amount must be above zero, not %d", int64(amount)).InField("amount")
 	}
-	c, err := s.Customer(ctx, customerNumber)
-	if err != nil {
-		return ledger.Transaction{}, err
-	}
-	if c.Status == Closed {
-		return ledger.Transaction{}, ledger.Errorf(ledger.CodeAccountClosed,
-			"customer %s is closed; give the money back to the card", c.Number).InField("customer")
-	}
-	return s.engine.Post(ctx, ledger.PostRequest{
-		Key: TopUpKey(reference), Journal: ledger.JournalCards, Label: "Card top-up",
-		Source: ledger.Source{Channel: "card", ID: reference},
-		Postings: []ledger.Posting{{Debit: ledger.SystemAccountID(AccountCardsToSettle), Credit: c.WalletID, Amount: amount,
-			Currency: s.config.Currency}},
+	// In one transaction with the look at the customer: one who is being closed gets
+	// no money, and one who gets money is not closed.
+	var made ledger.Transaction
+	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		c, err := FindCustomer(ctx, tx, customerNumber)
+		if err != nil {
+			return err
+		}
+		if c.Status == Closed {
+			return ledger.Errorf(ledger.CodeAccountClosed,
+				"customer %s is closed; give the money back to the card", c.Number).InField("customer")
+		}
+		made, err = s.engine.PostTx(ctx, tx, ledger.PostRequest{
+			Key: TopUpKey(reference), Journal: ledger.JournalCards, Label: "Card top-up",
+			Source: ledger.Source{Channel: "card", ID: reference},
+			Postings: []ledger.Posting{{Debit: ledger.SystemAccountID(AccountCardsToSettle), Credit: c.WalletID, Amount: amount,
+				Currency: s.config.Currency}},
+		})
+		return err
 	})
+	switch {
+	case ledger.CodeOf(err) != "":
+		return ledger.Transaction{}, err
+	case err != nil:
+		return ledger.Transaction{}, fmt.Errorf("top up the wallet of %s: %w", clip(customerNumber), err)
+	}
+	return made, nil
 }
