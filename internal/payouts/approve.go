@@ -128,8 +128,8 @@ func stillDue(ctx context.Context, tx *sqldb.Tx, p Payout) error {
 		return conflict("%d donations to %s were reversed since the batch was prepared", reversed, p.PayeeCode)
 	case payee.Status != payments.Open:
 		return conflict("%s is %s since the batch was prepared", p.PayeeCode, payee.Status)
-	case payee.IBAN != p.Creditor.IBAN:
-		return conflict("%s has another IBAN since the batch was prepared", p.PayeeCode)
+	case payee.IBAN != p.Creditor.IBAN || payee.BIC != p.Creditor.BIC:
+		return conflict("%s has another IBAN or BIC since the batch was prepared", p.PayeeCode)
 	case balance.Available() < p.Gross:
 		return conflict("the account of %s has only %s %s left", p.PayeeCode, balance.Available().Format(p.Currency), p.Currency)
 	}
