@@ -279,10 +279,10 @@ func TestPayoutsFindEachBreak(t *testing.T) {
 			return []want{{reconciliation.AmountDiffers, payments.AccountPayoutsInTransit, 6_00}}
 		}},
 	}
-	for _, p := range list {
+	for i, p := range list {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel() // mostly waiting for the disk
-			sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+			eachStory(t, i, func(t *testing.T, db *sqldb.DB) {
 				w := newWorld(t, db)
 				g := cleanPayouts(w)
 				wanted := p.plant(w, g)

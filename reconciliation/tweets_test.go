@@ -241,10 +241,10 @@ func TestTweetsFindEachBreakForGood(t *testing.T) {
 			return nil
 		}},
 	}
-	for _, p := range list {
+	for i, p := range list {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel() // mostly waiting for the disk
-			sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+			eachStory(t, i, func(t *testing.T, db *sqldb.DB) {
 				w := newWorld(t, db)
 				cleanTweets(w)
 				wanted := p.plant(w)

@@ -43,12 +43,14 @@ The key makes it safe to repeat: the same command twice posts once.`,
 			if err != nil {
 				return err
 			}
-			r.Source = ledger.Source{Channel: "staff", ID: r.Key, Date: r.EffectiveDate}
+			voucher := r.Key
+			r.Source = ledger.Source{Channel: "staff", ID: voucher, Date: r.EffectiveDate}
+			r.Key = staffKeys + voucher
 			made, err := book.Post(c.Context(), r)
 			if err != nil {
 				return inLine(err)
 			}
-			_, err = fmt.Fprintf(a.out, "posted transaction %s of %s, effective %s\n", made.ID, r.Key, made.EffectiveDate)
+			_, err = fmt.Fprintf(a.out, "posted transaction %s of %s, effective %s\n", made.ID, voucher, made.EffectiveDate)
 			return err
 		},
 	}
@@ -75,6 +77,10 @@ func inLine(err error) error {
 	said := *refused
 	return said.InField(fmt.Sprintf("line %d", posting+1))
 }
+
+// staffKeys keeps the keys of vouchers apart from those that the service makes: a
+// voucher named like a tweet's order must not take its place.
+const staffKeys = "staff:"
 
 // parseLines reads --line arguments and looks up their accounts.
 func parseLines(ctx context.Context, tx *sqldb.Tx, lines []string, currency ledger.Currency) ([]ledger.Posting, error) {

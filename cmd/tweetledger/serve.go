@@ -233,8 +233,29 @@ func (w worker) deliver(ctx context.Context) (int, error) {
 	return done.Sent + done.Retried + done.Dead, err
 }
 
-// stream reads the filtered stream until ctx ends or X refuses for good.
+// streamPause is how long a stream that has ended waits before it begins anew:
+// what goes wrong for longer than the client's own retries takes a person.
+const streamPause = time.Minute
+
+// stream reads the filtered stream until ctx ends or X refuses for good. When our
+// own side fails (the database is away, say) the rest of the service goes on, and
+// the stream begins anew; what it misses meanwhile, the mentions bring.
 func (w worker) stream(ctx context.Context) error {
+	for {
+		err := w.streamOnce(ctx)
+		if _, refused := errors.AsType[*twitter.APIError](err); refused || ctx.Err() != nil {
+			return err
+		}
+		w.log.ErrorContext(ctx, "the stream of tweets ended and will begin anew", "in", streamPause, "err", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(streamPause):
+		}
+	}
+}
+
+func (w worker) streamOnce(ctx context.Context) error {
 	if err := w.client.DeclareRules(ctx, ruleOwner, []twitter.Rule{twitter.BankRule(w.settings.Twitter.BankHandle)}); err != nil {
 		return fmt.Errorf("declare the rules of the stream: %w", err)
 	}

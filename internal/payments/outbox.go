@@ -256,14 +256,20 @@ func (s *Service) claim(ctx context.Context, repliers map[string]Replier, notifi
 	return claimed, err
 }
 
-// deliver sends one row and marks it.
+// markTimeout bounds the marking of a row that was sent while the process is
+// asked to stop.
+const markTimeout = 10 * time.Second
+
+// deliver sends one row and marks it. Who asks the process to stop waits for both:
+// a reply that was sent and not marked would be said twice.
 func (s *Service) deliver(ctx context.Context, row OutboxRow, repliers map[string]Replier, notifier Notifier, done *Delivered) error {
-	sendCtx, cancel := context.WithTimeout(ctx, s.config.Outbox.SendTimeout)
+	if err := ctx.Err(); err != nil {
+		return err // not begun: the lease runs out and somebody else sends it
+	}
+	finishing := context.WithoutCancel(ctx)
+	sendCtx, cancel := context.WithTimeout(finishing, s.config.Outbox.SendTimeout)
 	externalID, err := s.send(sendCtx, row, repliers, notifier)
 	cancel()
-	if ctx.Err() != nil {
-		return ctx.Err() // whether it was sent is unknown: the lease runs out and it is sent again
-	}
 	now := s.engine.Now()
 	switch outcome := s.judgeSend(row, err, now); {
 	case err == nil:
@@ -277,7 +283,9 @@ func (s *Service) deliver(ctx context.Context, row OutboxRow, repliers map[strin
 		row.LastError, row.NextAttemptAt = clipError(err), now.Add(outcome.pause)
 		done.Retried++
 	}
-	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+	markCtx, cancel := context.WithTimeout(finishing, markTimeout)
+	defer cancel()
+	err = s.db.WriteIdempotent(markCtx, func(ctx context.Context, tx *sqldb.Tx) error {
 		next := row.NextAttemptAt
 		if row.Status != OutboxPending {
 			next = now

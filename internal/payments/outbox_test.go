@@ -117,12 +117,15 @@ func TestWaitingInALongQueueIsNoFailure(t *testing.T) {
 func TestCutBetweenSendAndMark(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		w.say(stranger, toYoann)
-		ctx, cut := context.WithCancel(w.ctx)
-		w.sink.onReply = cut
-		_, err := w.Deliver(ctx, map[string]payments.Replier{channel: w.sink}, w.sink, 10)
-		if !errors.Is(err, context.Canceled) {
-			t.Fatalf("error is %v", err)
-		}
+		w.sink.onReply = func() { panic("the process dies here") }
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Fatal("nothing was sent")
+				}
+			}()
+			_, _ = w.Deliver(w.ctx, map[string]payments.Replier{channel: w.sink}, w.sink, 10)
+		}()
 		w.sink.onReply = nil
 		if done := w.deliver(); done != (payments.Delivered{}) {
 			t.Fatalf("sent again while the lease runs: %+v", done)
@@ -136,6 +139,26 @@ func TestCutBetweenSendAndMark(t *testing.T) {
 		}
 		if done := w.deliver(); done != (payments.Delivered{}) || len(w.outbox(payments.OutboxPending)) != 0 {
 			t.Fatalf("still something to send: %+v", done)
+		}
+	})
+}
+
+// TestStopWhileSending asks the process to stop while a reply is on its way: what
+// was sent is marked, and the next row is left to others.
+func TestStopWhileSending(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		w.say(stranger, toYoann)
+		w.say(stranger, toYoann)
+		ctx, stop := context.WithCancel(w.ctx)
+		w.sink.onReply = stop
+		done, err := w.Deliver(ctx, map[string]payments.Replier{channel: w.sink}, w.sink, 10)
+		if !errors.Is(err, context.Canceled) || done.Sent != 1 {
+			t.Fatalf("delivered %+v, %v", done, err)
+		}
+		w.sink.onReply = nil
+		w.clock.Add(2 * w.Config().Outbox.Lease) // each row of a round waits for those before it
+		if done := w.deliver(); done != (payments.Delivered{Sent: 1}) || len(w.sink.replies) != 2 {
+			t.Fatalf("after the lease: %+v, replies %+v", done, w.sink.replies)
 		}
 	})
 }
