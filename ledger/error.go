@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code names why a request was refused. The list is short and stable: callers
@@ -66,7 +67,8 @@ func (e *Error) InField(field string) *Error {
 
 // Error implements error: the place, if known, then the message.
 func (e *Error) Error() string {
-	if e.Field == "" {
+	// "order: order 7 is posted" says nothing more than "order 7 is posted".
+	if e.Field == "" || strings.HasPrefix(e.Message, e.Field+" ") {
 		return e.Message
 	}
 	return e.Field + ": " + e.Message

@@ -55,3 +55,17 @@ func TestInField(t *testing.T) {
 		t.Errorf("with a field: %q", got)
 	}
 }
+
+func TestErrorNamesItsFieldOnce(t *testing.T) {
+	for _, c := range []struct{ field, message, want string }{
+		{"", "no", "no"},
+		{"amount", "\"1e3\" is not an amount", "amount: \"1e3\" is not an amount"},
+		{"name", "is missing", "name: is missing"},
+		{"order", "order 7 is posted", "order 7 is posted"},
+		{"order", "orders are closed", "order: orders are closed"},
+	} {
+		if got := ledger.Errorf(ledger.CodeInvalid, "%s", c.message).InField(c.field).Error(); got != c.want {
+			t.Errorf("%q in %q: got %q, want %q", c.message, c.field, got, c.want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -155,6 +156,9 @@ one customer or payee; the same link twice changes nothing.`,
 		Example: `  tweetledger customer link c-000017 --twitter-id 700000101 --handle marie_test`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := checkTwitterID(id); err != nil {
+				return err
+			}
 			service, _, err := a.openPayments(c.Context())
 			if err != nil {
 				return err
@@ -174,6 +178,15 @@ func linkFlags(c *cobra.Command, id, handle *string) {
 	c.Flags().StringVar(id, "twitter-id", "", "numeric user id: handles are renamed and recycled, ids are not")
 	c.Flags().StringVar(handle, "handle", "", "handle as it is now, for people to read")
 	required(c, "twitter-id", "handle")
+}
+
+// checkTwitterID keeps a handle from being linked as an id: no tweet would ever
+// match it. X's ids are 64-bit numbers without a sign.
+func checkTwitterID(id string) error {
+	if n, err := strconv.ParseUint(id, 10, 64); err != nil || n == 0 || id[0] == '0' {
+		return ledger.Errorf(ledger.CodeInvalid, "%q is not a numeric user id; write it like 700000101 (a handle goes to --handle)", id).InField("--twitter-id")
+	}
+	return nil
 }
 
 func (a *app) customerCodeCommand() *cobra.Command {

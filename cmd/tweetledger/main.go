@@ -69,12 +69,29 @@ func run(ctx context.Context, args []string, env environment) int {
 		}
 		return quiet.code
 	}
-	fmt.Fprintln(env.err, "tweetledger: "+err.Error())
+	fmt.Fprintln(env.err, "tweetledger: "+inOneLine(err.Error()))
 	var usage *usageError
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// inOneLine joins the lines of a message, for scripts and logs that read it by lines.
+// Database drivers write one line an attempt, often the same again: the last stays.
+func inOneLine(message string) string {
+	lines := strings.Split(message, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	var kept []string
+	for i, line := range lines {
+		if line == "" || i+1 < len(lines) && strings.HasPrefix(lines[i+1], line) {
+			continue
+		}
+		kept = append(kept, line)
+	}
+	return strings.Join(kept, " ")
 }
 
 // exitError ends the program with a code of its own.

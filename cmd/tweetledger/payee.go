@@ -95,7 +95,7 @@ func payeeTable(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
 			{Name: "code", Title: "Code", Kind: reports.Text}, {Name: "kind", Title: "Kind", Kind: reports.Text},
 			{Name: "name", Title: "Name", Kind: reports.Text}, {Name: "status", Title: "Status", Kind: reports.Text},
 			{Name: "iban", Title: "IBAN", Kind: reports.Text}, {Name: "rhythm", Title: "Paid", Kind: reports.Text},
-			{Name: "commission_points", Title: "Commission (1/100 %)", Kind: reports.Integer},
+			{Name: "commission", Title: "Commission", Kind: reports.Text},
 			{Name: "twitter", Title: "Twitter", Kind: reports.Text}, {Name: "owed", Title: "Owed", Kind: reports.Money},
 		},
 	}
@@ -114,11 +114,14 @@ func payeeTable(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
 		}
 		table.Rows = append(table.Rows, reports.Row{Cells: []any{
 			payee.Code, string(payee.Kind), payee.Name, string(payee.Status), payee.IBAN, string(payee.Rhythm),
-			int64(payee.CommissionPoints), handles(links), reports.Cash{Amount: balance.Posted(), Currency: balance.Currency},
+			percent(payee.CommissionPoints), handles(links), reports.Cash{Amount: balance.Posted(), Currency: balance.Currency},
 		}})
 	}
 	return table, nil
 }
+
+// percent writes hundredths of a percent for people: 150 is "1.50 %".
+func percent(points int) string { return fmt.Sprintf("%d.%02d %%", points/100, points%100) }
 
 func (a *app) payeeLinkCommand() *cobra.Command {
 	var id, handle string
@@ -129,6 +132,9 @@ a command pays it.`,
 		Example: `  tweetledger payee link acf --twitter-id 700000201 --handle ACF_France`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := checkTwitterID(id); err != nil {
+				return err
+			}
 			service, _, err := a.openPayments(c.Context())
 			if err != nil {
 				return err

@@ -273,7 +273,7 @@ func ListOrders(ctx context.Context, tx *sqldb.Tx, f OrderFilter) ([]Order, erro
 	var c sqldb.Where
 	if f.State != "" {
 		if !f.State.Valid() {
-			return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a state of orders", clip(string(f.State))).InField("state")
+			return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a state of orders; use one such as awaiting_confirmation, posted or cancelled", clip(string(f.State))).InField("state")
 		}
 		c.And("state = ?", string(f.State))
 	}

@@ -149,6 +149,9 @@ func ListOutbox(ctx context.Context, tx *sqldb.Tx, f OutboxFilter) ([]OutboxRow,
 	}
 	var c sqldb.Where
 	if f.Status != "" {
+		if f.Status != OutboxPending && f.Status != OutboxSent && f.Status != OutboxDead {
+			return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a status of the outbox; use pending, sent or dead", clip(string(f.Status))).InField("status")
+		}
 		c.And("status = ?", string(f.Status))
 	}
 	if f.OrderID != uuid.Nil {

@@ -156,7 +156,7 @@ func (g gathering) run(ctx context.Context, tx *sqldb.Tx) (PrepareResult, error)
 		first := result.Refused[0]
 		return PrepareResult{}, ledger.Errorf(first.Err.Code, "none of the %d payees that are owed money can be paid; the first: %w", len(result.Refused), first.Err).InField("payees")
 	}
-	return PrepareResult{}, ledger.Errorf(ledger.CodeNotFound, "nothing that was given up to %s is due", g.request.Until)
+	return PrepareResult{}, ledger.Errorf(ledger.CodeNotFound, "no donation of %s or before is due; what is in a batch already is in \"tweetledger payout list\"", g.request.Until)
 }
 
 // earlierRun finds the batch where a commit whose fate was unknown did happen.
