@@ -112,7 +112,7 @@ func (d *demo) reconcile(ctx context.Context) error {
 		for _, m := range run.result.Matches {
 			matched += m.Count
 		}
-		d.tell("%s: %d matched, %d breaks, %d notes", run.result.Job, matched, len(run.result.Breaks), len(run.result.Notes))
+		d.tell("%s: %d matched, %s, %s", run.result.Job, matched, count(len(run.result.Breaks), "break"), count(len(run.result.Notes), "note"))
 		for _, b := range run.result.Breaks {
 			d.refused("%s: %s", b.Class, b.Message)
 		}
