@@ -114,8 +114,10 @@ func (a *app) orderShowCommand() *cobra.Command {
 			table := reports.Table{
 				Name: "order", Title: "Order " + order.ID.String(), GeneratedAt: book.Now(),
 				Facts: []reports.Fact{
+					{Name: "reference", Title: "Reference", Value: order.Reference()},
 					{Name: "key", Title: "Key", Value: order.Key},
 					{Name: "amount", Title: "Amount", Value: reports.Cash{Amount: order.Amount, Currency: order.Currency}},
+					{Name: "payer", Title: "Payer (id)", Value: order.PayerUserID},
 					{Name: "payee", Title: "Payee", Value: "@" + order.PayeeHandle + " (" + order.PayeeUserID + ", " + string(order.PayeeKind) + ")"},
 					{Name: "state", Title: "State", Value: string(order.State)},
 				},
