@@ -16,6 +16,15 @@ type Posting struct {
 	Credit   uuid.UUID
 	Amount   Amount // minor units, above zero
 	Currency Currency
+	// Reverses is the posting that this one undoes, or zero. Only a ReverseRequest
+	// makes such postings; in a PostRequest it must be zero.
+	Reverses PostingRef
+}
+
+// PostingRef names a posting of the book. The zero PostingRef names none.
+type PostingRef struct {
+	TransactionID uuid.UUID
+	Ordinal       int // place among the transaction's postings, from 0
 }
 
 // Source says what outside the book gave rise to a transaction: the tweet, the
@@ -41,6 +50,11 @@ type Transaction struct {
 	Reverses      uuid.UUID // the transaction that this one reverses, or Nil
 	HoldID        uuid.UUID // the hold that this one posts, or Nil
 	Postings      []Posting
+	// FiscalYear and Number are its place in the sealed journal: the fiscal year is
+	// named after the year in which it begins, and numbers run from 1 without a
+	// gap. Both are 0 until it is sealed.
+	FiscalYear int
+	Number     int64
 }
 
 // Namespaces of the name-based (version 5) UUIDs. They are part of the format of
@@ -177,6 +191,8 @@ func (p Posting) validate() error {
 		return Errorf(CodeInvalid, "the amount must be above zero, not %d", int64(p.Amount)).InField("amount")
 	case !p.Currency.Known():
 		return Errorf(CodeInvalid, "%q is not an ISO 4217 currency code", Clip(string(p.Currency))).InField("currency")
+	case p.Reverses != PostingRef{}:
+		return Errorf(CodeInvalid, "only a reversal undoes a posting; ask for one of transaction %s", p.Reverses.TransactionID).InField("reverses")
 	}
 	return nil
 }
