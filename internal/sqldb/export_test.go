@@ -8,9 +8,8 @@ import (
 // What the tests in package sqldb_test need of the inside.
 
 const (
-	MaxRetries          = maxRetries
-	SavepointRetries    = savepointRetries
-	MaxRowsPerStatement = maxRowsPerStatement
+	MaxRetries       = maxRetries
+	SavepointRetries = savepointRetries
 )
 
 var (

@@ -10,13 +10,9 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +20,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"tweetledger/ledger"
 )
@@ -58,7 +53,9 @@ type DB struct {
 	url    string
 	write  *sql.DB // SQLite: one connection, the single writer
 	read   *sql.DB // SQLite: a pool of readers; otherwise the same as write
-	pause  func(ctx context.Context, attempt int) error
+	// rowsets is how rows reach a statement on SQLite; nil on servers.
+	rowsets *rowsets
+	pause   func(ctx context.Context, attempt int) error
 
 	retries atomic.Int64
 
@@ -117,56 +114,6 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 		}
 	}
 	return db, nil
-}
-
-func (db *DB) openSQLite(file string) error {
-	path, err := filepath.Abs(file)
-	if err != nil {
-		return fmt.Errorf("open sqlite file %s: %w", file, err)
-	}
-	if dir := filepath.Dir(path); !isDir(dir) {
-		return ledger.Errorf(ledger.CodeInvalid, "the folder %s does not exist; create it, or name another file", dir).InField("--db")
-	}
-	if err := makePrivate(path); err != nil {
-		return err
-	}
-	// Pragmas stand in the DSN so that every connection has them, also one that
-	// database/sql opens later.
-	pragmas := url.Values{"_pragma": {
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"cache_size(-65536)", "temp_store(MEMORY)",
-	}}
-	writer := url.Values{"_txlock": {"immediate"}, "_pragma": pragmas["_pragma"]}
-	reader := url.Values{"_pragma": append(pragmas["_pragma"], "query_only(1)")}
-	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: path}).String()
-	if db.write, err = sql.Open("sqlite", dsn+"?"+writer.Encode()); err != nil {
-		return fmt.Errorf("open sqlite file %s: %w", path, err)
-	}
-	db.write.SetMaxOpenConns(1)
-	db.write.SetMaxIdleConns(1)
-	if db.read, err = sql.Open("sqlite", dsn+"?"+reader.Encode()); err != nil {
-		return fmt.Errorf("open sqlite file %s: %w", path, err)
-	}
-	db.read.SetMaxOpenConns(min(maxSQLiteReads, 2*runtime.NumCPU()))
-	db.read.SetMaxIdleConns(min(maxSQLiteReads, 2*runtime.NumCPU()))
-	return nil
-}
-
-// makePrivate makes the file of a new book readable by its owner alone: it holds
-// names, telephone numbers and hashes of secret codes. SQLite gives the files
-// beside it (-wal, -shm) the same mode.
-func makePrivate(path string) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	switch {
-	case errors.Is(err, os.ErrExist):
-		return nil // whoever made it, or has changed its mode since, knows why
-	case err != nil:
-		return &ledger.Error{Code: ledger.CodeUnavailable, Field: "--db", Err: err, Message: fmt.Sprintf("cannot make %s: %v; name a file in a folder that you may write to", path, err)}
-	}
-	if err := file.Close(); err != nil {
-		return fmt.Errorf("make sqlite file %s: %w", path, err)
-	}
-	return nil
 }
 
 func (db *DB) openServer(rawURL string) error {
@@ -235,11 +182,6 @@ func redact(rawURL string) string {
 		}
 	}
 	return u.Redacted()
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
 
 // pauseWithJitter waits before a retry: 1 ms doubling to 256 ms, and a random

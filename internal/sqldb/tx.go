@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -308,95 +307,6 @@ func (tx *Tx) ForUpdate() string {
 		return ""
 	}
 	return " FOR UPDATE"
-}
-
-// Column is a column of rows that are written set-wise. Type is its type on
-// PostgreSQL and CockroachDB: uuid, int8, text, date, timestamptz, bytea, bool, jsonb.
-type Column struct{ Name, Type string }
-
-// maxRowsPerStatement bounds the arrays of one set-wise statement.
-const maxRowsPerStatement = 5000
-
-// Insert writes n rows; row(i) returns the values of row i in the order of the
-// columns.
-func (tx *Tx) Insert(ctx context.Context, table string, columns []Column, n int, row func(i int) []any) error {
-	names := make([]string, len(columns))
-	marks := make([]string, len(columns))
-	for i, c := range columns {
-		names[i], marks[i] = c.Name, fmt.Sprintf("$%d", i+1)
-	}
-	into := "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") "
-	_, err := tx.ForRows(ctx, into+"SELECT * FROM ROWS", into+"VALUES ("+strings.Join(marks, ", ")+")", columns, n, row)
-	return err
-}
-
-// ForRows runs one statement for n rows and returns how many rows of the
-// database it changed. On PostgreSQL and CockroachDB that is set, in which the
-// word ROWS stands for a row source with the given columns (to be named: "FROM
-// ROWS AS d(id, amount)"); on SQLite, which runs inside the process and has no
-// arrays, it is single once a row, with the columns as $1, $2 ….
-func (tx *Tx) ForRows(ctx context.Context, set, single string, columns []Column, n int, row func(i int) []any) (int64, error) {
-	changed := int64(0)
-	if tx.db.engine == SQLite {
-		return tx.eachRow(ctx, single, n, row)
-	}
-	marks := make([]string, len(columns))
-	for i, c := range columns {
-		marks[i] = fmt.Sprintf("$%d::%s[]", i+1, c.Type)
-	}
-	query := strings.Replace(set, "ROWS", "unnest("+strings.Join(marks, ", ")+")", 1)
-	for start := 0; start < n; start += maxRowsPerStatement {
-		end := min(n, start+maxRowsPerStatement)
-		arrays := make([]any, len(columns))
-		for c := range columns {
-			arrays[c] = make([]any, 0, end-start)
-		}
-		for i := start; i < end; i++ {
-			for c, v := range row(i) {
-				arrays[c] = append(arrays[c].([]any), tx.value(v))
-			}
-		}
-		result, err := tx.tx.ExecContext(ctx, query, arrays...)
-		if err != nil {
-			return changed, err
-		}
-		count, err := result.RowsAffected()
-		if err != nil {
-			return changed, err
-		}
-		changed += count
-	}
-	return changed, nil
-}
-
-// eachRow runs a statement for n rows, one by one.
-func (tx *Tx) eachRow(ctx context.Context, single string, n int, row func(i int) []any) (int64, error) {
-	changed := int64(0)
-	// The driver watches a context that can end by a goroutine a statement: an eighth
-	// of what a row costs. The context is looked at between rows instead.
-	unwatched := context.WithoutCancel(ctx)
-	stmt := tx.prepared(unwatched, single)
-	for i := range n {
-		if err := ctx.Err(); err != nil {
-			return changed, err
-		}
-		var result sql.Result
-		var err error
-		if values := tx.values(row(i)); stmt != nil {
-			result, err = stmt.ExecContext(unwatched, values...)
-		} else {
-			result, err = tx.tx.ExecContext(unwatched, single, values...)
-		}
-		if err != nil {
-			return changed, err
-		}
-		count, err := result.RowsAffected()
-		if err != nil {
-			return changed, err
-		}
-		changed += count
-	}
-	return changed, nil
 }
 
 // Int8 returns the name of the 64-bit integer type, for a CAST: sums are wider
