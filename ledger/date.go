@@ -13,6 +13,17 @@ type Date struct {
 	Day   int
 }
 
+// maxYear is the last year that a date can be written in.
+const maxYear = 9999
+
+// MinEffectiveDate and MaxEffectiveDate are the first and the last day that can be
+// posted to. They hold what any book brings along and plans for; the engine packs
+// the day into the ids of its pages, where there is room for these.
+var (
+	MinEffectiveDate = Date{Year: 1900, Month: time.January, Day: 1}
+	MaxEffectiveDate = Date{Year: 2199, Month: time.December, Day: 31}
+)
+
 // DateIn returns the date that t falls on in loc.
 func DateIn(t time.Time, loc *time.Location) Date {
 	y, m, d := t.In(loc).Date()
@@ -37,7 +48,7 @@ func (d Date) IsZero() bool { return d == Date{} }
 // valid reports whether d is a day of the calendar that every database can keep:
 // in the years 1 to 9999.
 func (d Date) valid() bool {
-	return d.Year >= 1 && d.Year <= 9999 && DateIn(d.Midnight(time.UTC), time.UTC) == d
+	return d.Year >= 1 && d.Year <= maxYear && DateIn(d.Midnight(time.UTC), time.UTC) == d
 }
 
 // Before reports whether d is earlier than e.

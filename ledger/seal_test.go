@@ -25,7 +25,7 @@ func entry() ledger.Transaction {
 		}}
 }
 
-func text(hash [32]byte) string { return hex.EncodeToString(hash[:]) }
+func hexText(hash [32]byte) string { return hex.EncodeToString(hash[:]) }
 
 // Seals are published: a change of the format would make every book look forged.
 func TestSealsAreForEver(t *testing.T) {
@@ -43,8 +43,8 @@ func TestSealsAreForEver(t *testing.T) {
 		{"link", ledger.NextLink(start, first), "078401a36acb3e53efebe46472758d28bbbbcf76a1933bd2b63ed1836a77d8bd"},
 		{"chain of two", ledger.ChainLink(start, first, second), "96623e022eeedb670a7ca902a849b173f55a748f70ff0122b130f8fdd7b8e1e1"},
 	} {
-		if text(c.got) != c.want {
-			t.Errorf("%s: got %s, want %s", c.name, text(c.got), c.want)
+		if hexText(c.got) != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, hexText(c.got), c.want)
 		}
 	}
 }
