@@ -51,6 +51,11 @@ func (d Date) valid() bool {
 	return d.Year >= 1 && d.Year <= maxYear && DateIn(d.Midnight(time.UTC), time.UTC) == d
 }
 
+// postable reports whether d is between MinEffectiveDate and MaxEffectiveDate.
+func postable(d Date) bool {
+	return d.valid() && !d.Before(MinEffectiveDate) && !MaxEffectiveDate.Before(d)
+}
+
 // Before reports whether d is earlier than e.
 func (d Date) Before(e Date) bool { return d.Compare(e) < 0 }
 

@@ -26,6 +26,11 @@ const (
 	CodeCurrencyMismatch Code = "currency_mismatch"
 	// CodeAccountClosed: the account takes no more postings.
 	CodeAccountClosed Code = "account_closed"
+	// CodePeriodClosed: the effective date is in a period that takes no such posting.
+	CodePeriodClosed Code = "period_closed"
+	// CodeConditionFailed: an account is not as the request's conditions say; read
+	// it again and decide anew.
+	CodeConditionFailed Code = "condition_failed"
 	// CodeHoldClosed: the hold was already posted in full, voided or expired, or
 	// has less left than was asked for.
 	CodeHoldClosed Code = "hold_closed"

@@ -97,7 +97,7 @@ func (r ReverseRequest) IdempotencyKey() string { return r.Key }
 // Validate implements Request.
 func (r PostRequest) Validate() error {
 	if err := firstError(validateKey(r.Key), validateJournal(r.Journal), validateLabel(r.Label),
-		validateDate(r.EffectiveDate, "effective_date"), r.Source.validate(), validateMetadata(r.Metadata)); err != nil {
+		validateEffectiveDate(r.EffectiveDate), r.Source.validate(), validateMetadata(r.Metadata)); err != nil {
 		return err
 	}
 	if len(r.Postings) < 1 || len(r.Postings) > MaxPostings {
@@ -126,7 +126,7 @@ func (r PostHoldRequest) Validate() error {
 		return Errorf(CodeInvalid, "the amount must be above zero, or 0 for all, not %d", int64(r.Amount)).InField("amount")
 	}
 	return firstError(validateKey(r.Key), validateJournal(r.Journal), validateLabel(r.Label),
-		validateDate(r.EffectiveDate, "effective_date"), validateMetadata(r.Metadata))
+		validateEffectiveDate(r.EffectiveDate), validateMetadata(r.Metadata))
 }
 
 // Validate implements Request.
@@ -143,7 +143,7 @@ func (r ReverseRequest) Validate() error {
 		return Errorf(CodeInvalid, "name the transaction to reverse").InField("transaction_id")
 	}
 	return firstError(validateKey(r.Key), validateLabel(r.Label),
-		validateDate(r.EffectiveDate, "effective_date"), validateMetadata(r.Metadata))
+		validateEffectiveDate(r.EffectiveDate), validateMetadata(r.Metadata))
 }
 
 // Hash implements Request.

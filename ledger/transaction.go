@@ -141,6 +141,17 @@ func validateDate(d Date, field string) error {
 	return nil
 }
 
+// validateEffectiveDate checks the day of a posting, which may be left out.
+func validateEffectiveDate(d Date) error {
+	if err := validateDate(d, "effective_date"); err != nil {
+		return err
+	}
+	if !d.IsZero() && !postable(d) {
+		return Errorf(CodeInvalid, "%s is not between %s and %s, the days that can be posted to", d, MinEffectiveDate, MaxEffectiveDate).InField("effective_date")
+	}
+	return nil
+}
+
 // validateExpiry keeps out what a database cannot store or would sort wrongly.
 func validateExpiry(t time.Time) error {
 	if year := t.UTC().Year(); year < 1 || year > 9999 {
