@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/google/uuid"
 	"modernc.org/sqlite/vtab"
 )
 
@@ -101,7 +102,11 @@ func (rowsetReader) BestIndex(info *vtab.IndexInfo) error {
 }
 
 // Open implements vtab.Table.
-func (t rowsetReader) Open() (vtab.Cursor, error) { return &rowsetCursor{sets: t.sets}, nil }
+func (t rowsetReader) Open() (vtab.Cursor, error) {
+	c := &rowsetCursor{sets: t.sets}
+	c.idValue, c.hashValue = c.id[:], c.hash[:]
+	return c, nil
+}
 
 // Disconnect implements vtab.Table.
 func (rowsetReader) Disconnect() error { return nil }
@@ -114,6 +119,11 @@ type rowsetCursor struct {
 	sets *rowsets
 	set  *rowset
 	row  int
+	// The driver copies a value before it asks for the next, so that all ids and all
+	// hashes of a scan can be handed over in the same slice.
+	id                 uuid.UUID
+	hash               [32]byte
+	idValue, hashValue any // []byte of the above
 }
 
 // Filter implements vtab.Cursor: it begins a scan.
@@ -146,7 +156,16 @@ func (c *rowsetCursor) Column(i int) (driver.Value, error) {
 	if i >= c.set.width {
 		return nil, fmt.Errorf("the set of rows has %d columns, and not the column c%d", c.set.width, i)
 	}
-	return c.set.values[c.row*c.set.width+i], nil
+	switch v := c.set.values[c.row*c.set.width+i].(type) {
+	case uuid.UUID:
+		c.id = v
+		return c.idValue, nil
+	case [32]byte:
+		c.hash = v
+		return c.hashValue, nil
+	default:
+		return v, nil
+	}
 }
 
 // Rowid implements vtab.Cursor.

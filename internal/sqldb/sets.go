@@ -192,7 +192,7 @@ func (tx *Tx) statement(query string, sets []RowSet) (*setStatement, error) {
 			}
 		case set.N == 1: // values need no table
 			sources[k] = source{columns: set.Columns, cell: func(c int) string { return fmt.Sprintf("$%d", first+c) }}
-			s.args = append(s.args, all[k].values...)
+			s.args = append(s.args, tx.values(all[k].values)...)
 		default:
 			sources[k] = source{columns: set.Columns, from: fmt.Sprintf(" FROM %s($%d)", rowsetTable, first),
 				cell: func(c int) string { return fmt.Sprintf("c%d", c) }}
@@ -221,7 +221,7 @@ func (tx *Tx) rowset(set RowSet) (*rowset, error) {
 	}
 	convert := serverCell
 	if tx.db.engine == SQLite {
-		convert = tx.sqliteCell
+		convert = (&sqliteCells{tx: tx}).cell
 	}
 	s := &rowset{width: width, length: set.N, values: make([]any, 0, width*set.N)}
 	for i := range set.N {
@@ -240,19 +240,39 @@ func (tx *Tx) rowset(set RowSet) (*rowset, error) {
 	return s, nil
 }
 
-// sqliteCell returns v as one of the types that SQLite stores.
-func (tx *Tx) sqliteCell(v any, _ string) (any, error) {
-	switch v := tx.value(v).(type) {
-	case nil, int64, string, float64, bool:
+// sqliteCells makes values of rows into what SQLite stores. The rows of a set
+// mostly have the same instant and date, which are written as text once.
+type sqliteCells struct {
+	tx         *Tx
+	at         time.Time
+	atAsText   any
+	date       ledger.Date
+	dateAsText any
+}
+
+// cell returns v as one of the types that the driver takes, or as one that
+// rowsetCursor hands over without making a slice of it first.
+func (s *sqliteCells) cell(v any, _ string) (any, error) {
+	switch v := v.(type) {
+	case nil, int64, string, uuid.UUID, [32]byte:
 		return v, nil
 	case []byte:
 		if v == nil {
 			return nil, nil // as where it is an argument
 		}
 		return v, nil
-	default:
-		return driver.DefaultParameterConverter.ConvertValue(v)
+	case time.Time:
+		if s.atAsText == nil || !v.Equal(s.at) {
+			s.at, s.atAsText = v, s.tx.value(v)
+		}
+		return s.atAsText, nil
+	case ledger.Date:
+		if s.dateAsText == nil || v != s.date {
+			s.date, s.dateAsText = v, s.tx.value(v)
+		}
+		return s.dateAsText, nil
 	}
+	return driver.DefaultParameterConverter.ConvertValue(s.tx.value(v))
 }
 
 // serverCell returns v as pgx encodes it without a detour, which is a fifth of what
