@@ -50,6 +50,7 @@ type Transaction struct {
 	Reverses      uuid.UUID // the transaction that this one reverses, or Nil
 	HoldID        uuid.UUID // the hold that this one posts, or Nil
 	Postings      []Posting
+	Place         Cursor // in the journal; zero before it is posted
 	// FiscalYear and Number are its place in the sealed journal: the fiscal year is
 	// named after the year in which it begins, and numbers run from 1 without a
 	// gap. Both are 0 until it is sealed.
