@@ -34,7 +34,8 @@ const (
 	// CodeHoldClosed: the hold was already posted in full, voided or expired, or
 	// has less left than was asked for.
 	CodeHoldClosed Code = "hold_closed"
-	// CodeAlreadyReversed: the transaction was reversed before.
+	// CodeAlreadyReversed: what is to be reversed was reversed before, in full or in
+	// part.
 	CodeAlreadyReversed Code = "already_reversed"
 	// CodeOverflow: a balance would leave the range of an int64 in minor units.
 	CodeOverflow Code = "overflow"

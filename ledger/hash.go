@@ -47,6 +47,14 @@ func (h *hasher) metadata(m map[string]string) {
 	}
 }
 
+// adjustment, like all that requests have learnt to ask for since the first book,
+// is hashed only where it is asked for: older requests keep their hashes.
+func (h *hasher) adjustment(asked bool) {
+	if asked {
+		h.text("adjustment")
+	}
+}
+
 func (h *hasher) sum() [sha256.Size]byte { return sha256.Sum256(h.buf) }
 
 // microseconds returns an instant as a number. No instant that is accepted has

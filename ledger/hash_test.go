@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"encoding/hex"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -26,6 +27,9 @@ func TestHashesAreForEver(t *testing.T) {
 		{"post hold", postHold(), goldenPostHold},
 		{"void", voidHold(), goldenVoidHold},
 		{"reverse", reverse(), goldenReverse},
+		{"conditional post", conditional(), goldenConditional},
+		{"adjusting post", adjusting(), goldenAdjusting},
+		{"reverse of some postings", partial(), goldenPartial},
 	} {
 		hash := c.r.Hash()
 		if got := hex.EncodeToString(hash[:]); got != c.want {
@@ -40,6 +44,10 @@ const (
 	goldenPostHold = "db6e3626deddce04934d38568febe69f074c11faaba4c7582a5b131f792333a1"
 	goldenVoidHold = "63f411096f57b561b24721ca72cba2cbed738468d0ef015834d9737d162ab2c8"
 	goldenReverse  = "0707e24c3acc29ff6a9c07c696683152e2e2ed4fbb559cbf1ccbaf8180d35b2a"
+
+	goldenConditional = "00b40b131bc44e94f9ab1da7f91c04cf713230f7673abb8fa13b380ec90534b5"
+	goldenAdjusting   = "1a962084362761159ce625e3e18d1aede63930910ac2e651a3a19fae0ddb077d"
+	goldenPartial     = "fc528be24fc737eef0a3e946653d875b330139599b6843d3b7c0df0a7f23d9ed"
 )
 
 // changes are all ways to change one field of a request. The key is none: it is
@@ -102,6 +110,38 @@ var changes = []struct {
 		}
 		return a, b
 	}},
+	{"post: conditions", func(rt *rapid.T) (ledger.Request, ledger.Request) {
+		a := drawPost(rt)
+		a.Conditions = rapid.SliceOfN(rapid.Custom(drawCondition), 1, 3).Draw(rt, "conditions")
+		b := a
+		b.Conditions = slices.Clone(a.Conditions)
+		i := rapid.IntRange(0, len(b.Conditions)-1).Draw(rt, "which")
+		switch c := &b.Conditions[i]; rapid.IntRange(0, 5).Draw(rt, "how") {
+		case 0:
+			c.AccountID = otherID(rt, c.AccountID)
+		case 1:
+			c.Version, c.Balance = (*int64)(c.Balance), (*ledger.Amount)(c.Version)
+			if reflect.DeepEqual(a, b) {
+				rt.Skip("both alike")
+			}
+		case 2:
+			*c = otherCondition(rt, *c)
+		case 3:
+			b.Conditions = slices.Delete(b.Conditions, i, i+1)
+		case 4:
+			b.Conditions = append(b.Conditions, drawCondition(rt))
+		default:
+			b.Conditions = nil
+		}
+		return a, b
+	}},
+	{"post: adjustment", func(rt *rapid.T) (ledger.Request, ledger.Request) {
+		a := drawPost(rt)
+		a.Conditions = rapid.SliceOfN(rapid.Custom(drawCondition), 0, 2).Draw(rt, "conditions")
+		b := a
+		b.Adjustment = true
+		return a, b
+	}},
 	{"hold: posting", func(rt *rapid.T) (ledger.Request, ledger.Request) {
 		a := drawHold(rt)
 		p := otherPosting(rt, ledger.Posting{Debit: a.Debit, Credit: a.Credit, Amount: a.Amount, Currency: a.Currency})
@@ -132,7 +172,7 @@ var changes = []struct {
 		a := ledger.PostHoldRequest{HoldID: drawID(rt), Amount: drawAmount(rt, "amount"), ReleaseRest: rapid.Bool().Draw(rt, "rest"),
 			Journal: drawText(rt), Label: drawText(rt), EffectiveDate: drawDate(rt, "date"), Metadata: drawMetadata(rt)}
 		b := a
-		switch rapid.IntRange(0, 6).Draw(rt, "field") {
+		switch rapid.IntRange(0, 7).Draw(rt, "field") {
 		case 0:
 			b.HoldID = otherID(rt, a.HoldID)
 		case 1:
@@ -147,6 +187,8 @@ var changes = []struct {
 			b.EffectiveDate = otherDate(rt, a.EffectiveDate)
 		case 6:
 			b.Metadata = otherMetadata(rt, a.Metadata)
+		case 7:
+			b.Adjustment = true
 		}
 		return a, b
 	}},
@@ -161,9 +203,10 @@ var changes = []struct {
 		return a, b
 	}},
 	{"reverse: any field", func(rt *rapid.T) (ledger.Request, ledger.Request) {
-		a := ledger.ReverseRequest{TransactionID: drawID(rt), Label: drawText(rt), EffectiveDate: drawDate(rt, "date"), Metadata: drawMetadata(rt)}
+		a := ledger.ReverseRequest{TransactionID: drawID(rt), Label: drawText(rt), EffectiveDate: drawDate(rt, "date"), Metadata: drawMetadata(rt),
+			Postings: rapid.SliceOfN(rapid.IntRange(0, 9), 0, 3).Draw(rt, "postings")}
 		b := a
-		switch rapid.IntRange(0, 3).Draw(rt, "field") {
+		switch rapid.IntRange(0, 6).Draw(rt, "field") {
 		case 0:
 			b.TransactionID = otherID(rt, a.TransactionID)
 		case 1:
@@ -172,6 +215,16 @@ var changes = []struct {
 			b.EffectiveDate = otherDate(rt, a.EffectiveDate)
 		case 3:
 			b.Metadata = otherMetadata(rt, a.Metadata)
+		case 4:
+			b.Postings = append(slices.Clone(a.Postings), rapid.IntRange(0, 9).Draw(rt, "one more"))
+		case 5:
+			if len(a.Postings) == 0 {
+				rt.Skip("the whole")
+			}
+			b.Postings = slices.Clone(a.Postings)
+			b.Postings[0] += rapid.IntRange(1, 9).Draw(rt, "another")
+		case 6:
+			b.Adjustment = true
 		}
 		return a, b
 	}},
@@ -280,6 +333,37 @@ func drawPost(rt *rapid.T) ledger.PostRequest {
 	return ledger.PostRequest{Key: drawText(rt), Journal: drawText(rt), Label: drawText(rt), EffectiveDate: drawDate(rt, "date"),
 		Source:   ledger.Source{Channel: drawText(rt), ID: drawText(rt), Date: drawDate(rt, "source date")},
 		Metadata: drawMetadata(rt), Postings: rapid.SliceOfN(rapid.Custom(drawPosting), 1, 4).Draw(rt, "postings")}
+}
+
+func drawCondition(rt *rapid.T) ledger.Condition {
+	c := ledger.Condition{AccountID: drawID(rt)}
+	if rapid.Bool().Draw(rt, "has version") {
+		c.Version = new(rapid.Int64().Draw(rt, "version"))
+	}
+	if rapid.Bool().Draw(rt, "has balance") {
+		c.Balance = new(drawAmount(rt, "balance"))
+	}
+	return c
+}
+
+// otherCondition changes, adds or removes the version or the balance.
+func otherCondition(rt *rapid.T, c ledger.Condition) ledger.Condition {
+	flip := rapid.Int64Range(1, 1<<62).Draw(rt, "flip")
+	switch how := rapid.IntRange(0, 3).Draw(rt, "part"); {
+	case how == 0 && c.Version != nil:
+		c.Version = new(*c.Version ^ flip)
+	case how == 1 && c.Balance != nil:
+		c.Balance = new(*c.Balance ^ ledger.Amount(flip))
+	case how == 2 && c.Version != nil:
+		c.Version = nil
+	case how == 3 && c.Balance != nil:
+		c.Balance = nil
+	case how%2 == 0:
+		c.Version = new(flip)
+	default:
+		c.Balance = new(ledger.Amount(flip))
+	}
+	return c
 }
 
 func drawHold(rt *rapid.T) ledger.HoldRequest {

@@ -31,7 +31,11 @@ type PostRequest struct {
 	EffectiveDate Date // zero: today in Paris
 	Source        Source
 	Metadata      map[string]string
-	Postings      []Posting // 1 to MaxPostings
+	Postings      []Posting   // 1 to MaxPostings
+	Conditions    []Condition // at most MaxConditions, each of another account
+	// Adjustment lets it into a period that is soft_closed. Who may ask for that,
+	// the caller has checked.
+	Adjustment bool
 }
 
 // HoldRequest asks to set Amount aside for a later posting from Credit's to
@@ -58,6 +62,7 @@ type PostHoldRequest struct {
 	Label         string
 	EffectiveDate Date // zero: today in Paris
 	Metadata      map[string]string
+	Adjustment    bool // as in PostRequest
 }
 
 // VoidHoldRequest asks to release what remains of a hold.
@@ -70,13 +75,18 @@ type VoidHoldRequest struct {
 }
 
 // ReverseRequest asks for a transaction that undoes another: the same postings
-// with debit and credit exchanged. A transaction is reversed once.
+// with debit and credit exchanged. Each posting is reversed once.
 type ReverseRequest struct {
 	Key           string
 	TransactionID uuid.UUID
+	// Postings are the ordinals, from 0 and ascending, of the postings to reverse;
+	// none is the whole transaction, which is refused with CodeAlreadyReversed
+	// where some of it was reversed before.
+	Postings      []int
 	Label         string
 	EffectiveDate Date // zero: today in Paris
 	Metadata      map[string]string
+	Adjustment    bool // as in PostRequest
 }
 
 // IdempotencyKey implements Request.
@@ -108,7 +118,7 @@ func (r PostRequest) Validate() error {
 			return within(err, fmt.Sprintf("postings[%d]", i))
 		}
 	}
-	return nil
+	return validateConditions(r.Conditions)
 }
 
 // Validate implements Request.
@@ -142,8 +152,24 @@ func (r ReverseRequest) Validate() error {
 	if r.TransactionID == uuid.Nil {
 		return Errorf(CodeInvalid, "name the transaction to reverse").InField("transaction_id")
 	}
-	return firstError(validateKey(r.Key), validateLabel(r.Label),
+	return firstError(validateKey(r.Key), validateOrdinals(r.Postings), validateLabel(r.Label),
 		validateEffectiveDate(r.EffectiveDate), validateMetadata(r.Metadata))
+}
+
+func validateOrdinals(ordinals []int) error {
+	if len(ordinals) > MaxPostings {
+		return Errorf(CodeInvalid, "a transaction has at most %d postings to reverse, not %d", MaxPostings, len(ordinals)).InField("postings")
+	}
+	for i, ordinal := range ordinals {
+		place := fmt.Sprintf("postings[%d]", i)
+		if ordinal < 0 || ordinal >= MaxPostings {
+			return Errorf(CodeInvalid, "postings are counted from 0 to %d, there is no %d", MaxPostings-1, ordinal).InField(place)
+		}
+		if i > 0 && ordinal <= ordinals[i-1] {
+			return Errorf(CodeInvalid, "posting %d comes after %d; name each once, in ascending order", ordinal, ordinals[i-1]).InField(place)
+		}
+	}
+	return nil
 }
 
 // Hash implements Request.
@@ -155,6 +181,14 @@ func (r PostRequest) Hash() [sha256.Size]byte {
 	for _, p := range r.Postings {
 		h.posting(p.Debit, p.Credit, p.Amount, p.Currency)
 	}
+	if len(r.Conditions) > 0 {
+		h.text("conditions")
+		h.number(int64(len(r.Conditions)))
+		for _, c := range r.Conditions {
+			c.hash(h)
+		}
+	}
+	h.adjustment(r.Adjustment)
 	return h.sum()
 }
 
@@ -173,6 +207,7 @@ func (r PostHoldRequest) Hash() [sha256.Size]byte {
 	h.text(r.HoldID.String(), fmt.Sprint(r.ReleaseRest), r.Journal, r.Label, r.EffectiveDate.String())
 	h.number(int64(r.Amount))
 	h.metadata(r.Metadata)
+	h.adjustment(r.Adjustment)
 	return h.sum()
 }
 
@@ -188,6 +223,14 @@ func (r ReverseRequest) Hash() [sha256.Size]byte {
 	h := newHasher("reverse")
 	h.text(r.TransactionID.String(), r.Label, r.EffectiveDate.String())
 	h.metadata(r.Metadata)
+	if len(r.Postings) > 0 {
+		h.text("postings")
+		h.number(int64(len(r.Postings)))
+		for _, ordinal := range r.Postings {
+			h.number(int64(ordinal))
+		}
+	}
+	h.adjustment(r.Adjustment)
 	return h.sum()
 }
 

@@ -86,6 +86,25 @@ func reverse() ledger.ReverseRequest {
 		Metadata: map[string]string{"ticket": "12"}}
 }
 
+func conditional() ledger.PostRequest {
+	r := transfer()
+	r.Conditions = []ledger.Condition{{AccountID: marie, Version: new(int64(3)), Balance: amount(-5)}, {AccountID: yoann, Balance: amount(0)},
+		{AccountID: thing, Version: new(int64(0))}}
+	return r
+}
+
+func adjusting() ledger.PostRequest {
+	r := conditional()
+	r.Adjustment = true
+	return r
+}
+
+func partial() ledger.ReverseRequest {
+	r := reverse()
+	r.Postings = []int{0, 2, ledger.MaxPostings - 1}
+	return r
+}
+
 func TestRequestsAreValid(t *testing.T) {
 	edge := transfer()
 	edge.Key, edge.Label = strings.Repeat("k", ledger.MaxKey), strings.Repeat("l", ledger.MaxLabel)
@@ -100,7 +119,8 @@ func TestRequestsAreValid(t *testing.T) {
 	all := postHold()
 	all.Amount, all.Metadata, all.EffectiveDate = 0, nil, ledger.Date{}
 	for name, r := range map[string]ledger.Request{"transfer": transfer(), "at the bounds": edge, "hold": hold(), "bare hold": bare,
-		"post hold": postHold(), "post all of a hold": all, "void": voidHold(), "reverse": reverse()} {
+		"post hold": postHold(), "post all of a hold": all, "void": voidHold(), "reverse": reverse(),
+		"conditional": conditional(), "adjustment": adjusting(), "reverse of some postings": partial()} {
 		wantField(t, name, r.Validate(), "")
 		if r.IdempotencyKey() == "" {
 			t.Errorf("%s: no key", name)
