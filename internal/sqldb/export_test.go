@@ -31,3 +31,10 @@ func (db *DB) MigrateDown(ctx context.Context) error {
 	}
 	return nil
 }
+
+// HeldRowSets counts the sets that statements on SQLite are reading.
+func (db *DB) HeldRowSets() int {
+	db.rowsets.mu.Lock()
+	defer db.rowsets.mu.Unlock()
+	return len(db.rowsets.sets)
+}

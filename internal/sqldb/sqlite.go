@@ -29,10 +29,12 @@ func sqlitePragmas() []string {
 	}
 }
 
-// walPages is how many pages of 4 KiB the file beside the book (-wal) grows by
-// before they are carried over: 16 MiB, and more only while a reader holds an
-// old state of the book.
-const walPages = 4000
+// walPages is how many pages of 4 KiB are written to the file beside the book
+// (-wal) before they are carried over: 32 MiB, and more only while a reader holds
+// an old state of the book. Pages written many times in between are carried over
+// once: against SQLite's own 1000 that saves a quarter of all bytes written, and
+// twice as many pages would save a twentieth more.
+const walPages = 8000
 
 func (db *DB) openSQLite(file string) error {
 	path, err := filepath.Abs(file)

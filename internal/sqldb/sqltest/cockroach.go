@@ -46,7 +46,7 @@ func startCockroach() (*url.URL, error) {
 	urlFile := filepath.Join(dir, "url")
 	p, err := supervise(dir, "KILL", nil, binary, "start-single-node", "--insecure",
 		"--listen-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0", "--listening-url-file="+urlFile,
-		"--store=type=mem,size=1GiB", "--cache=64MiB", "--max-sql-memory=256MiB",
+		"--temp-dir="+dir, "--store=type=mem,size=1GiB", "--cache=64MiB", "--max-sql-memory=256MiB",
 		"--log={file-defaults: {dir: "+dir+"/logs}, sinks: {stderr: {filter: ERROR}}}")
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
