@@ -96,3 +96,19 @@ func TestCursorsAreInOrder(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseCursor(f *testing.F) {
+	for _, c := range []ledger.Cursor{{}, {PageID: 1}, {PageID: 1 << 56, Line: 12}, {PageID: math.MaxInt64, Line: math.MaxInt64}} {
+		f.Add(c.Token())
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		c, err := ledger.ParseCursor(token)
+		if err != nil {
+			refused(t, err)
+			return
+		}
+		if c.Token() != token || c.PageID < 0 || c.Line < 0 {
+			t.Fatalf("%q reads as %+v, whose token is %q", token, c, c.Token())
+		}
+	})
+}

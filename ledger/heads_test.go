@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -300,4 +301,24 @@ func TestFileOfHeadsIsPlainJSON(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(file)); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
+}
+
+func FuzzParseSignedHeads(f *testing.F) {
+	f.Add(encoded(f, signed(f, heads())))
+	f.Add(encoded(f, signed(f, ledger.Heads{At: heads().At})))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		s, err := ledger.ParseSignedHeads(file)
+		if err != nil {
+			refused(t, err)
+			return
+		}
+		again, err := s.Encode()
+		if err != nil {
+			t.Fatalf("%s cannot be written again: %v", file, err)
+		}
+		back, err := ledger.ParseSignedHeads(again)
+		if err != nil || !reflect.DeepEqual(back, s) || (s.Verify(nil) == nil) != (back.Verify(nil) == nil) {
+			t.Fatalf("%s reads as %+v and again as %+v, %v", file, s, back, err)
+		}
+	})
 }

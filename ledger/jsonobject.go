@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -314,6 +315,21 @@ func (o *jsonObject) children(name string, most int) []*jsonObject {
 	return children
 }
 
+// integers takes a list of at most this many integers, each below this size.
+func (o *jsonObject) integers(name string, most int, below int64) []int {
+	var integers []int
+	for i, value := range o.list(name, most) {
+		number, _ := value.(json.Number)
+		n, err := strconv.ParseInt(number.String(), 10, 64)
+		if err != nil || n < 0 || n >= below {
+			o.document.refuse(fmt.Sprintf("%s[%d]", o.at(name), i), "is not a whole number from 0 to %d", below-1)
+			return nil
+		}
+		integers = append(integers, int(n))
+	}
+	return integers
+}
+
 // id takes an id in its usual form of 36 characters.
 func (o *jsonObject) id(name string) uuid.UUID {
 	s, ok := taken[string](o, name, "an id in text")
@@ -341,6 +357,10 @@ func (o *jsonObject) date(name string) Date {
 	return date
 }
 
+// instantPattern keeps out what time.Parse puts up with: a decimal comma, hours of
+// one digit.
+var instantPattern = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$`)
+
 // instant takes an instant in RFC 3339, to the microsecond at most; the zero time
 // where it is left out.
 func (o *jsonObject) instant(name string) time.Time {
@@ -348,9 +368,9 @@ func (o *jsonObject) instant(name string) time.Time {
 	if !ok {
 		return time.Time{}
 	}
-	var t time.Time
-	switch err := t.UnmarshalText([]byte(s)); {
-	case err != nil:
+	t, err := time.Parse(time.RFC3339, s)
+	switch {
+	case err != nil || !instantPattern.MatchString(s):
 		o.refuse(name, "%q is not an instant; write it like 2026-01-31T23:00:00Z", Clip(s))
 	case t.Nanosecond()%1000 != 0:
 		o.refuse(name, "%s is finer than a microsecond; write at most 6 decimals", Clip(s))
