@@ -33,6 +33,9 @@ func (c Condition) Check(b Balance) error {
 }
 
 func validateConditions(conditions []Condition) error {
+	if len(conditions) == 0 {
+		return nil
+	}
 	if len(conditions) > MaxConditions {
 		return Errorf(CodeInvalid, "a request has at most %d conditions, not %d", MaxConditions, len(conditions)).InField("conditions")
 	}

@@ -112,9 +112,8 @@ func drawValid(rt *rapid.T) ledger.Request {
 		return ledger.VoidHoldRequest{Key: key, HoldID: thing, Expired: rapid.Bool().Draw(rt, "expired")}
 	default:
 		r := ledger.ReverseRequest{Key: key, TransactionID: thing, Label: label, EffectiveDate: date, Metadata: metadata, Adjustment: adjustment}
-		for _, ordinal := range slices.Sorted(slices.Values(rapid.SliceOfNDistinct(rapid.IntRange(0, ledger.MaxPostings-1), 0, 3, rapid.ID).Draw(rt, "postings"))) {
-			r.Postings = append(r.Postings, ordinal)
-		}
+		r.Postings = append(r.Postings, rapid.SliceOfNDistinct(rapid.IntRange(0, ledger.MaxPostings-1), 0, 3, rapid.ID).Draw(rt, "postings")...)
+		slices.Sort(r.Postings)
 		return r
 	}
 }

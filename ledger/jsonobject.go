@@ -142,30 +142,42 @@ func (d *jsonDocument) end(decoder *json.Decoder) error {
 // loneSurrogate reports whether an escape stands for half a character, which
 // encoding/json would silently replace.
 func loneSurrogate(data []byte) bool {
-	unit := func(at []byte) (uint64, bool) {
-		if len(at) < 6 || at[0] != '\\' || at[1] != 'u' {
-			return 0, false
-		}
-		n, err := strconv.ParseUint(string(at[2:6]), 16, 16)
-		return n, err == nil
-	}
 	for i := 0; i < len(data); i++ {
 		if data[i] != '\\' {
 			continue
 		}
-		switch n, _ := unit(data[i:]); {
-		case n>>10 == 0xD800>>10:
-			if low, _ := unit(data[i+6:]); low>>10 != 0xDC00>>10 {
+		switch escapedUnit(data[i:]) >> 10 {
+		case highSurrogates:
+			if escapedUnit(data[i+6:])>>10 != lowSurrogates {
 				return true
 			}
 			i += 11
-		case n>>10 == 0xDC00>>10:
+		case lowSurrogates:
 			return true
 		default:
 			i++ // the escaped character
 		}
 	}
 	return false
+}
+
+// The upper six bits of the units of UTF-16 that are half a character.
+const (
+	highSurrogates = 0xD800 >> 10
+	lowSurrogates  = 0xDC00 >> 10
+)
+
+// escapedUnit returns the unit of UTF-16 that an escape like \u00e9 at the
+// beginning of text stands for; 0 where there is no such escape.
+func escapedUnit(text []byte) uint64 {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0
+	}
+	unit, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return unit
 }
 
 func kindOf(value any) string {

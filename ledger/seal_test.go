@@ -214,3 +214,13 @@ func TestPostingsOfARequestReverseNothing(t *testing.T) {
 	post.Postings[1].Reverses = ledger.PostingRef{Ordinal: 1}
 	wantField(t, "an ordinal alone", post.Validate(), "postings[1].reverses")
 }
+
+// Verify hashes every transaction of the book: this is what each costs.
+func BenchmarkSeal(b *testing.B) {
+	link, e := ledger.ChainStart("VIR", 2014), entry()
+	number := int64(0)
+	for b.Loop() {
+		number++
+		link = ledger.NextLink(link, ledger.EntryHash("VIR", 2014, number, e))
+	}
+}
