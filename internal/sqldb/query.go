@@ -16,11 +16,6 @@ func (tx *Tx) Each(ctx context.Context, query string, args []any, fn func(rows *
 	if err != nil {
 		return err
 	}
-	return eachOf(rows, fn)
-}
-
-// eachOf calls fn for every row and closes the rows.
-func eachOf(rows *Rows, fn func(rows *Rows) error) error {
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		if err := fn(rows); err != nil {

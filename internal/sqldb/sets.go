@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"fmt"
 	"strings"
@@ -101,16 +100,7 @@ func (tx *Tx) ExecSets(ctx context.Context, query string, sets ...RowSet) (int64
 		// eighth of what a statement for one row costs.
 		ctx = context.WithoutCancel(ctx)
 	}
-	var result sql.Result
-	if stmt := tx.prepared(ctx, s.query); stmt != nil {
-		result, err = stmt.ExecContext(ctx, s.args...)
-	} else {
-		result, err = tx.tx.ExecContext(ctx, s.query, s.args...)
-	}
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+	return tx.Exec(ctx, s.query, s.args...)
 }
 
 // QuerySets runs a query that reads the sets, as ExecSets does, and calls fn for
@@ -137,22 +127,13 @@ func (tx *Tx) QuerySets(ctx context.Context, query string, fn func(rows *Rows) e
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var found *sql.Rows
-	if stmt := tx.prepared(ctx, s.query); stmt != nil {
-		found, err = stmt.QueryContext(ctx, s.args...)
-	} else {
-		found, err = tx.tx.QueryContext(ctx, s.query, s.args...)
-	}
-	if err != nil {
-		return err
-	}
-	return eachOf(&Rows{found}, fn)
+	return tx.Each(ctx, s.query, s.args, fn)
 }
 
 // quickRows is how many rows SQLite writes in less than a millisecond.
 const quickRows = 50
 
-// setStatement is a query over sets as the engine's driver takes it.
+// setStatement is a query over sets as Tx.Exec and Tx.Query take it.
 type setStatement struct {
 	query   string
 	args    []any
@@ -192,7 +173,7 @@ func (tx *Tx) statement(query string, sets []RowSet) (*setStatement, error) {
 			}
 		case set.N == 1: // values need no table
 			sources[k] = source{columns: set.Columns, cell: func(c int) string { return fmt.Sprintf("$%d", first+c) }}
-			s.args = append(s.args, tx.values(all[k].values)...)
+			s.args = append(s.args, all[k].values...)
 		default:
 			sources[k] = source{columns: set.Columns, from: fmt.Sprintf(" FROM %s($%d)", rowsetTable, first),
 				cell: func(c int) string { return fmt.Sprintf("c%d", c) }}
