@@ -42,7 +42,7 @@ func (j *payoutsJob) donations(ctx context.Context, payee payments.Payee) error 
 		if len(page) < payoutsPage {
 			return nil
 		}
-		f.After = engine.CursorOf(page[len(page)-1])
+		f.After = page[len(page)-1].Place
 	}
 }
 

@@ -168,7 +168,7 @@ func (t *tweets) readPostings(ctx context.Context, tx *sqldb.Tx, in *side[posted
 		if len(page) < bookPage {
 			return nil
 		}
-		f.After = engine.CursorOf(page[len(page)-1])
+		f.After = page[len(page)-1].Place
 	}
 }
 

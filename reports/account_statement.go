@@ -91,7 +91,7 @@ func (s *accountStatement) read(ctx context.Context) error {
 			if err := s.add(t); err != nil {
 				return err
 			}
-			filter.After = engine.CursorOf(t)
+			filter.After = t.Place
 		}
 		more = len(transactions) == transactionPage
 	}

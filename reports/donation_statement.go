@@ -136,7 +136,7 @@ func (s *donationStatement) read(ctx context.Context) error {
 			return err
 		}
 		if more = len(transactions) == transactionPage; more {
-			filter.After = engine.CursorOf(transactions[len(transactions)-1])
+			filter.After = transactions[len(transactions)-1].Place
 		}
 	}
 	return s.tie()

@@ -57,13 +57,14 @@ func (p *JournalParams) checkJournal() error {
 func journal(ctx context.Context, tx *sqldb.Tx, p JournalParams) (Table, error) {
 	filter := engine.TransactionFilter{Journal: p.Journal, From: p.From, To: p.To, RecordedAt: p.RecordedAt, Limit: transactionPage}
 	if p.After != uuid.Nil {
-		last, err := engine.FindTransaction(ctx, tx, p.After)
+		before, err := engine.FindTransaction(ctx, tx, p.After)
 		if err != nil {
 			return Table{}, err
 		}
-		filter.After = engine.CursorOf(last)
+		filter.After = before.Place
 	}
 	page := journalPage{book: newBook(tx), totals: byCurrency[turnover]{}}
+	last := p.After
 	for more := true; more; {
 		transactions, err := engine.ListTransactions(ctx, tx, filter)
 		if err != nil {
@@ -81,10 +82,10 @@ func journal(ctx context.Context, tx *sqldb.Tx, p JournalParams) (Table, error) 
 			if err := page.add(ctx, t); err != nil {
 				return Table{}, err
 			}
-			filter.After = engine.CursorOf(t)
+			filter.After, last = t.Place, t.ID
 		}
 	}
-	return page.table(p, filter.After.ID)
+	return page.table(p, last)
 }
 
 type journalPage struct {

@@ -107,8 +107,9 @@ func stillDue(ctx context.Context, tx *sqldb.Tx, p Payout) error {
 	}
 	var donations, reversed int64
 	var total ledger.Amount
-	err = tx.QueryRow(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(i.amount), 0) AS bigint), COUNT(r.id)
-		FROM payout_items AS i LEFT JOIN transactions AS r ON r.reverses = i.transaction_id
+	err = tx.QueryRow(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(i.amount), 0) AS bigint), COUNT(r.transaction_id)
+		FROM payout_items AS i JOIN requests AS q ON q.id = i.transaction_id
+		LEFT JOIN postings AS r ON r.reverses_page_id = q.page_id AND r.reverses_line = q.line + i.posting
 		WHERE i.payout_id = $1 AND i.live = 1`, []any{p.ID}, &donations, &total, &reversed)
 	if err != nil {
 		return fmt.Errorf("read the donations of payout %s: %w", p.EndToEndID, err)

@@ -42,10 +42,12 @@ type ItemTotal struct {
 func TotalItems(ctx context.Context, tx *sqldb.Tx, payoutIDs []uuid.UUID) (map[uuid.UUID]ItemTotal, error) {
 	totals := make(map[uuid.UUID]ItemTotal, len(payoutIDs))
 	query := `SELECT i.payout_id, COUNT(*), CAST(SUM(i.amount) AS %[1]s), CAST(SUM(d.amount) AS %[1]s),
-			CAST(SUM(CASE WHEN d.credit_account_id = p.account_id THEN 0 ELSE 1 END) AS %[1]s)
+			CAST(SUM(CASE WHEN a.id = p.account_id THEN 0 ELSE 1 END) AS %[1]s)
 		FROM payout_items AS i
 		JOIN payouts AS p ON p.id = i.payout_id
-		JOIN postings AS d ON d.transaction_id = i.transaction_id AND d.ordinal = i.posting
+		JOIN requests AS q ON q.id = i.transaction_id
+		JOIN postings AS d ON d.page_id = q.page_id AND d.line = q.line + i.posting
+		JOIN accounts AS a ON a.no = d.credit_no
 		WHERE %[2]s GROUP BY i.payout_id`
 	for page := range slices.Chunk(payoutIDs, MaxPage) {
 		type row struct {

@@ -161,8 +161,8 @@ type ItemFilter struct {
 	Limit    int // 1 to MaxPage
 }
 
-const itemSelect = `SELECT i.payout_id, i.ordinal, i.transaction_id, i.posting, i.amount, i.live, d.effective_date
-	FROM payout_items AS i JOIN postings AS d ON d.transaction_id = i.transaction_id AND d.ordinal = i.posting`
+const itemSelect = `SELECT i.payout_id, i.ordinal, i.transaction_id, i.posting, i.amount, i.live, g.effective_date
+	FROM payout_items AS i JOIN requests AS q ON q.id = i.transaction_id JOIN pages AS g ON g.id = q.page_id`
 
 func scanItem(rows *sqldb.Rows) (Item, error) {
 	var i Item

@@ -258,13 +258,12 @@ func Commission(gross ledger.Amount, points int, minimum ledger.Amount) ledger.A
 // approval, whose donations are due again by themselves.
 func (g gathering) due(ctx context.Context, tx *sqldb.Tx, account uuid.UUID, limit int) ([]Item, error) {
 	a := accounts()
-	items, err := sqldb.Collect(ctx, tx, fmt.Sprintf(`SELECT d.transaction_id, d.ordinal, d.amount, d.effective_date
-		FROM postings AS d
-		WHERE d.credit_account_id = $1 AND d.effective_date <= $2
-			AND d.debit_account_id <> $3 AND d.debit_account_id <> $4 AND d.debit_account_id <> $5
+	items, err := sqldb.Collect(ctx, tx, fmt.Sprintf(`SELECT d.transaction_id, d.ordinal, d.amount, g.effective_date
+		FROM accounts AS a JOIN postings AS d ON d.credit_no = a.no JOIN pages AS g ON g.id = d.page_id JOIN accounts AS b ON b.no = d.debit_no
+		WHERE a.id = $1 AND g.effective_date <= $2 AND b.id <> $3 AND b.id <> $4 AND b.id <> $5
 			AND NOT EXISTS (SELECT 1 FROM payout_items AS i WHERE i.transaction_id = d.transaction_id AND i.posting = d.ordinal AND i.live = 1)
-			AND NOT EXISTS (SELECT 1 FROM transactions AS r WHERE r.reverses = d.transaction_id)
-		ORDER BY d.effective_date, d.recorded_at, d.transaction_id, d.ordinal LIMIT %d`, limit),
+			AND NOT EXISTS (SELECT 1 FROM postings AS r WHERE r.reverses_page_id = d.page_id AND r.reverses_line = d.line)
+		ORDER BY d.page_id, d.line LIMIT %d`, limit),
 		[]any{account, g.request.Until, a.safeguarding, a.inTransit, a.commissions}, func(rows *sqldb.Rows) (Item, error) {
 			i := Item{Live: true}
 			err := rows.Scan(&i.TransactionID, &i.Posting, &i.Amount, &i.EffectiveDate)

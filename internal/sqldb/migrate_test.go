@@ -124,7 +124,8 @@ func TestSchemasAreAlike(t *testing.T) {
 func tables(t *testing.T, db *sqldb.DB) map[string][]string {
 	t.Helper()
 	query := `SELECT table_name, column_name, CASE is_nullable WHEN 'YES' THEN '?' ELSE '' END
-		FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'goose_db_version'`
+		FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'goose_db_version'
+			AND table_name NOT IN (SELECT table_name FROM information_schema.views WHERE table_schema = 'public')`
 	if db.Engine() == sqldb.SQLite {
 		query = `SELECT m.name, c.name, CASE WHEN c."notnull" = 0 THEN '?' ELSE '' END
 			FROM sqlite_schema AS m, pragma_table_info(m.name) AS c

@@ -249,6 +249,10 @@ func (tx *Tx) value(arg any) any {
 		if lite {
 			return asJSON(v)
 		}
+	case []int64:
+		if lite {
+			return asJSON(v)
+		}
 	case map[string]string:
 		if v == nil {
 			return "{}"
@@ -289,6 +293,15 @@ func (tx *Tx) AnyUUID(column string, n int) string {
 		return fmt.Sprintf("%s IN (SELECT unhex(value) FROM json_each($%d))", column, n)
 	}
 	return fmt.Sprintf("%s = ANY($%d::uuid[])", column, n)
+}
+
+// AnyInt8 returns the condition that column is one of the numbers in argument n,
+// an []int64.
+func (tx *Tx) AnyInt8(column string, n int) string {
+	if tx.db.engine == SQLite {
+		return fmt.Sprintf("%s IN (SELECT value FROM json_each($%d))", column, n)
+	}
+	return fmt.Sprintf("%s = ANY($%d::int8[])", column, n)
 }
 
 // AnyText returns the condition that column is one of the strings in argument

@@ -11,12 +11,48 @@ import (
 	"tweetledger/ledger"
 )
 
+// numberedAccount is an account with the short number by which postings and
+// balances refer to it. Number, side, currency and shards never change.
+type numberedAccount struct {
+	ledger.Account
+	no int64
+}
+
+// accountsByID returns the accounts with the given ids. Ids that no account has
+// are left out.
+func accountsByID(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) ([]numberedAccount, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return sqldb.Collect(ctx, tx, "SELECT no, "+accountColumns+" FROM accounts WHERE "+tx.AnyUUID("id", 1), []any{ids}, scanNumbered)
+}
+
+func scanNumbered(rows *sqldb.Rows) (numberedAccount, error) {
+	var a numberedAccount
+	err := rows.Scan(append([]any{&a.no}, accountFields(&a.Account)...)...)
+	return a, err
+}
+
+// accountNo returns the number of an account, or CodeNotFound.
+func accountNo(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (int64, error) {
+	var no int64
+	err := tx.QueryRow(ctx, "SELECT no FROM accounts WHERE id = $1", []any{id}, &no)
+	if sqldb.IsNoRows(err) {
+		return 0, ledger.Errorf(ledger.CodeNotFound, "there is no account %s", id)
+	}
+	return no, err
+}
+
 const accountColumns = "id, code, name, category, side, currency, min_balance, max_balance, shards, status, opened_at"
 
 func scanAccount(rows *sqldb.Rows) (ledger.Account, error) {
 	var a ledger.Account
-	err := rows.Scan(&a.ID, &a.Code, &a.Name, &a.Category, &a.Side, &a.Currency, &a.Min, &a.Max, &a.Shards, &a.Status, &a.OpenedAt)
+	err := rows.Scan(accountFields(&a)...)
 	return a, err
+}
+
+func accountFields(a *ledger.Account) []any {
+	return []any{&a.ID, &a.Code, &a.Name, &a.Category, &a.Side, &a.Currency, &a.Min, &a.Max, &a.Shards, &a.Status, &a.OpenedAt}
 }
 
 // OpenAccount adds an account to the book, with balance 0, and returns it. To
@@ -60,22 +96,34 @@ func (e *Engine) OpenAccountTx(ctx context.Context, tx *sqldb.Tx, a ledger.Accou
 		return ledger.Account{}, ledger.Errorf(ledger.CodeConflict,
 			"there is another account with code %s or id %s; choose another code", other.Code, other.ID).InField("code")
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO accounts ("+accountColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	var no int64
+	err = tx.QueryRow(ctx, "INSERT INTO accounts ("+accountColumns+", no) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "+
+		nextAccountNo(tx)+") RETURNING no", []any{
 		a.ID, a.Code, a.Name, string(a.Category), string(a.Side), string(a.Currency), nullAmount(a.Min), nullAmount(a.Max),
-		int64(a.Shards), string(a.Status), a.OpenedAt)
+		int64(a.Shards), string(a.Status), a.OpenedAt}, &no)
 	if err != nil {
 		return ledger.Account{}, fmt.Errorf("open account %s: %w", a.Code, err)
 	}
 	err = tx.Insert(ctx, "balances", []sqldb.Column{
-		{Name: "account_id", Type: "uuid"}, {Name: "shard", Type: "int8"}, {Name: "currency", Type: "text"},
+		{Name: "account_no", Type: "int8"}, {Name: "shard", Type: "int8"}, {Name: "currency", Type: "text"},
 		{Name: "side", Type: "text"}, {Name: "min_balance", Type: "int8"}, {Name: "max_balance", Type: "int8"},
+		{Name: "changed_at", Type: "timestamptz"},
 	}, a.Shards, func(i int) []any {
-		return []any{a.ID, int64(i), string(a.Currency), string(a.Side), nullAmount(a.Min), nullAmount(a.Max)}
+		return []any{no, int64(i), string(a.Currency), string(a.Side), nullAmount(a.Min), nullAmount(a.Max), a.OpenedAt}
 	})
 	if err != nil {
 		return ledger.Account{}, fmt.Errorf("open account %s: %w", a.Code, err)
 	}
 	return a, nil
+}
+
+// nextAccountNo returns the expression of a new account's number. Servers have a
+// generator that no two transactions wait for; SQLite has one writer.
+func nextAccountNo(tx *sqldb.Tx) string {
+	if tx.Engine() == sqldb.SQLite {
+		return "(SELECT COALESCE(MAX(no), 0) + 1 FROM accounts)"
+	}
+	return "DEFAULT"
 }
 
 // sameAccount compares what never changes.

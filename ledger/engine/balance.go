@@ -15,8 +15,8 @@ import (
 func FindBalance(ctx context.Context, tx *sqldb.Tx, accountID uuid.UUID) (ledger.Balance, error) {
 	var b ledger.Balance
 	found := false
-	err := tx.Each(ctx, `SELECT currency, side, debits_posted, credits_posted, debits_pending, credits_pending, version
-		FROM balances WHERE account_id = $1`, []any{accountID}, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, `SELECT b.currency, b.side, b.debits_posted, b.credits_posted, b.debits_pending, b.credits_pending, b.version
+		FROM accounts AS a JOIN balances AS b ON b.account_no = a.no WHERE a.id = $1`, []any{accountID}, func(rows *sqldb.Rows) error {
 		var shard ledger.Balance
 		if err := rows.Scan(&shard.Currency, &shard.Side, &shard.DebitsPosted, &shard.CreditsPosted,
 			&shard.DebitsPending, &shard.CreditsPending, &shard.Version); err != nil {
@@ -57,12 +57,15 @@ func BalanceAsOf(ctx context.Context, tx *sqldb.Tx, accountID uuid.UUID, at AsOf
 	if err != nil {
 		return ledger.Balance{}, err
 	}
+	no, err := accountNo(ctx, tx, accountID)
+	if err != nil {
+		return ledger.Balance{}, err
+	}
 	b := ledger.Balance{AccountID: accountID, Currency: account.Currency, Side: account.Side}
-	for column, sum := range map[string]*ledger.Amount{"debit_account_id": &b.DebitsPosted, "credit_account_id": &b.CreditsPosted} {
-		var q sqldb.Where
-		q.And(column+" = ?", accountID)
-		until(&q, at)
-		err := tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(amount), 0) AS "+tx.Int8()+") FROM postings"+q.Clause(), q.Args, sum)
+	for column, sum := range map[string]*ledger.Amount{"debit_no": &b.DebitsPosted, "credit_no": &b.CreditsPosted} {
+		q, source := at.postings()
+		q.And("p."+column+" = ?", no)
+		err := tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(p.amount), 0) AS "+tx.Int8()+") FROM "+source+q.Clause(), q.Args, sum)
 		if err != nil {
 			return ledger.Balance{}, fmt.Errorf("balance of account %s as of %s: %w", account.Code, at.EffectiveDate, err)
 		}
@@ -70,14 +73,20 @@ func BalanceAsOf(ctx context.Context, tx *sqldb.Tx, accountID uuid.UUID, at AsOf
 	return b, nil
 }
 
-// until adds the conditions of a point in time.
-func until(q *sqldb.Where, at AsOf) {
-	if !at.EffectiveDate.IsZero() {
-		q.And("effective_date <= ?", at.EffectiveDate)
+// postings returns the conditions on postings p up to a point in time, and what
+// to read them from.
+func (at AsOf) postings() (q sqldb.Where, source string) {
+	return postingsOf(ledger.Date{}, at.EffectiveDate, at.RecordedAt)
+}
+
+func postingsOf(from, to ledger.Date, recorded time.Time) (q sqldb.Where, source string) {
+	source = "postings AS p"
+	overPages(&q, "p.page_id", from, to)
+	if !recorded.IsZero() {
+		source += " JOIN pages AS g ON g.id = p.page_id"
+		q.And("g.recorded_at <= ?", recorded)
 	}
-	if !at.RecordedAt.IsZero() {
-		q.And("recorded_at <= ?", at.RecordedAt)
-	}
+	return q, source
 }
 
 // TotalsFilter selects postings to add up. Zero values select all.
@@ -95,16 +104,12 @@ type AccountTotal struct {
 
 // Totals adds up the postings of every account that has any, in order of id.
 func Totals(ctx context.Context, tx *sqldb.Tx, f TotalsFilter) ([]AccountTotal, error) {
-	var q sqldb.Where
-	if !f.From.IsZero() {
-		q.And("effective_date >= ?", f.From)
-	}
-	until(&q, AsOf{EffectiveDate: f.To, RecordedAt: f.RecordedAt})
-	query := fmt.Sprintf(`SELECT account_id, CAST(SUM(debits) AS %[2]s), CAST(SUM(credits) AS %[2]s) FROM (
-		SELECT debit_account_id AS account_id, SUM(amount) AS debits, 0 AS credits FROM postings WHERE %[1]s GROUP BY debit_account_id
+	q, source := postingsOf(f.From, f.To, f.RecordedAt)
+	query := fmt.Sprintf(`SELECT a.id, CAST(SUM(debits) AS %[3]s), CAST(SUM(credits) AS %[3]s) FROM (
+		SELECT p.debit_no AS no, SUM(p.amount) AS debits, 0 AS credits FROM %[1]s WHERE %[2]s GROUP BY p.debit_no
 		UNION ALL
-		SELECT credit_account_id, 0, SUM(amount) FROM postings WHERE %[1]s GROUP BY credit_account_id
-	) AS sides GROUP BY account_id ORDER BY account_id`, q.Condition(), tx.Int8())
+		SELECT p.credit_no, 0, SUM(p.amount) FROM %[1]s WHERE %[2]s GROUP BY p.credit_no
+	) AS sides JOIN accounts AS a ON a.no = sides.no GROUP BY a.id ORDER BY a.id`, source, q.Condition(), tx.Int8())
 	var totals []AccountTotal
 	err := tx.Each(ctx, query, q.Args, func(rows *sqldb.Rows) error {
 		var t AccountTotal

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,22 +15,40 @@ import (
 	"tweetledger/ledger"
 )
 
-// apply carries requests out in tx: it looks up their keys, loads and locks what
-// they touch, judges them in memory one after the other (setting one against the
-// other would hide overdrafts), and writes what was accepted set-wise. An error
-// is a failure of the database; refusals are in the outcomes.
-func (e *Engine) apply(ctx context.Context, tx *sqldb.Tx, requests []ledger.Request) ([]Outcome, error) {
+// mode is how a batch goes to work.
+type mode int
+
+const (
+	// cautious looks up keys, locks and reads what it needs, judges, then writes.
+	cautious mode = iota
+	// hopeful writes first what would be right if every key were new, every limit
+	// kept and every period open; the database's constraints, and the balances
+	// that come back, tell if that was so. Where it was not, the database
+	// transaction is given up and the batch starts again cautiously. It saves the
+	// look-ups and half of the round trips where refusals and repeats are rare.
+	hopeful
+)
+
+// errHopeless says that a batch has to start again cautiously.
+var errHopeless = errors.New("a request was repeated or has to be refused")
+
+// apply carries requests out in tx: it loads and locks what they touch, judges
+// them in memory one after the other (setting one against the other would hide
+// overdrafts), and writes what was accepted set-wise. An error is a failure of
+// the database, or errHopeless; refusals are in the outcomes.
+func (e *Engine) apply(ctx context.Context, tx *sqldb.Tx, requests []ledger.Request, how mode) ([]Outcome, error) {
 	b := &batch{
 		engine:   e,
 		tx:       tx,
+		mode:     how,
 		requests: requests,
 		ids:      make([]uuid.UUID, len(requests)),
 		outcomes: make([]Outcome, len(requests)),
-		known:    map[uuid.UUID]known{},
+		known:    make(map[uuid.UUID]known, len(requests)),
 		holds:    map[uuid.UUID]*holdState{},
-		made:     map[uuid.UUID]*ledger.Transaction{},
-		reversed: map[uuid.UUID]bool{},
-		accounts: map[uuid.UUID]*accountState{},
+		made:     make(map[uuid.UUID]*ledger.Transaction, len(requests)),
+		undone:   map[place]bool{},
+		accounts: make(map[uuid.UUID]*accountState, 2*len(requests)),
 	}
 	for i, r := range requests {
 		b.ids[i] = ledger.IDOfKey(r.IdempotencyKey())
@@ -39,6 +58,9 @@ func (e *Engine) apply(ctx context.Context, tx *sqldb.Tx, requests []ledger.Requ
 	}
 	for i := range requests {
 		b.outcomes[i] = b.judge(i)
+		if how == hopeful && b.outcomes[i].Err != nil {
+			return nil, errHopeless
+		}
 	}
 	if err := b.write(ctx); err != nil {
 		return nil, err
@@ -53,6 +75,7 @@ func (e *Engine) apply(ctx context.Context, tx *sqldb.Tx, requests []ledger.Requ
 type batch struct {
 	engine   *Engine
 	tx       *sqldb.Tx
+	mode     mode
 	requests []ledger.Request
 	ids      []uuid.UUID // of the requests' keys
 	outcomes []Outcome
@@ -60,19 +83,23 @@ type batch struct {
 	known    map[uuid.UUID]known // by id: requests carried out before, or in this batch
 	holds    map[uuid.UUID]*holdState
 	made     map[uuid.UUID]*ledger.Transaction // originals to be reversed, and transactions of this batch
-	reversed map[uuid.UUID]bool
+	undone   map[place]bool                    // postings that were reversed
 	accounts map[uuid.UUID]*accountState
+	closed   []ledger.Period // periods that are not open, where mode is cautious
 
+	at           time.Time // of recording: the first page's, and what happens to holds
+	pages        []*page
 	transactions []newTransaction
 	newHolds     []*holdState
 	releases     []release
-	replays      []int // indexes of requests that were carried out before
+	replays      []int      // indexes of requests that were carried out before
+	steps        [][]change // what was accepted, in order
 }
 
 // known is a request that was carried out.
 type known struct {
-	hash [sha256.Size]byte
-	hold uuid.UUID // for a void: the hold that it released
+	hash  [sha256.Size]byte
+	place *place // of its transaction; nil for a hold or its release
 }
 
 type holdState struct {
@@ -84,7 +111,8 @@ type holdState struct {
 
 type newTransaction struct {
 	*ledger.Transaction
-	hash [sha256.Size]byte
+	hash  [sha256.Size]byte
+	place place
 }
 
 type release struct {
@@ -96,11 +124,18 @@ type release struct {
 	at     time.Time
 }
 
-// accountState is an account as the batch sees it. For an account with bounds,
-// balance is what the database has, plus delta; for others only delta is known.
+// accountState is an account as the batch sees it. balance is what the database
+// has, plus delta, where read says that it was read; otherwise only delta is known.
 type accountState struct {
-	ledger.Account
+	numberedAccount
+	read    bool
 	balance ledger.Balance
+	delta   delta
+}
+
+// change is what a request changes of an account.
+type change struct {
+	account *accountState
 	delta   delta
 }
 
@@ -140,7 +175,6 @@ func (b *batch) judge(i int) Outcome {
 		return Outcome{Replayed: true}
 	}
 	var out Outcome
-	seen := known{hash: hash}
 	switch r := b.requests[i].(type) {
 	case ledger.PostRequest:
 		out = b.post(b.ids[i], hash, r)
@@ -150,70 +184,149 @@ func (b *batch) judge(i int) Outcome {
 		out = b.postHold(b.ids[i], hash, r)
 	case ledger.VoidHoldRequest:
 		out = b.voidHold(b.ids[i], hash, r)
-		seen.hold = r.HoldID
 	case ledger.ReverseRequest:
 		out = b.reverse(b.ids[i], hash, r)
 	default:
 		out = Outcome{Err: ledger.Errorf(ledger.CodeInvalid, "the engine does not know requests of type %T", r)}
 	}
 	if out.Err == nil {
-		b.known[b.ids[i]] = seen
+		b.known[b.ids[i]] = known{hash: hash, place: b.placeOf(out)}
 	}
 	return out
 }
 
+// placeOf returns where the transaction of an outcome lies, or nil for a hold.
+func (b *batch) placeOf(out Outcome) *place {
+	if out.Transaction.ID == uuid.Nil {
+		return nil
+	}
+	return &b.transactions[len(b.transactions)-1].place
+}
+
 func (b *batch) post(id uuid.UUID, hash [sha256.Size]byte, r ledger.PostRequest) Outcome {
+	if err := b.holdsTrue(r.Conditions); err != nil {
+		return Outcome{Err: err}
+	}
 	t := &ledger.Transaction{
 		ID: id, Key: r.Key, Journal: r.Journal, Label: r.Label, EffectiveDate: r.EffectiveDate,
 		Source: r.Source, Metadata: r.Metadata, Postings: slices.Clone(r.Postings),
 	}
-	return b.record(t, hash, nil)
+	return b.record(t, hash, r.Adjustment, nil)
+}
+
+// holdsTrue checks that accounts stand as the caller of a conditional request
+// saw them.
+func (b *batch) holdsTrue(conditions []ledger.Condition) error {
+	for i, c := range conditions {
+		account, ok := b.accounts[c.AccountID]
+		failed := func(what string, is, want any) error {
+			return ledger.Errorf(ledger.CodeConditionFailed, "the %s of account %s is %v, not %v; read it again and decide anew",
+				what, account.Code, is, want).InField(fmt.Sprintf("conditions[%d]", i))
+		}
+		switch {
+		case !ok:
+			return ledger.Errorf(ledger.CodeNotFound, "there is no account %s", c.AccountID).InField(fmt.Sprintf("conditions[%d].account_id", i))
+		case c.Version != nil && *c.Version != account.version():
+			return failed("version", account.version(), *c.Version)
+		case c.Balance != nil && *c.Balance != account.balance.Posted():
+			return failed("balance", account.balance.Posted().Format(account.Currency), c.Balance.Format(account.Currency))
+		}
+	}
+	return nil
+}
+
+// version is the one that the next reader will see if the batch ends here.
+func (a *accountState) version() int64 {
+	if a.delta.isZero() {
+		return a.balance.Version
+	}
+	return a.balance.Version + 1
 }
 
 // record judges and notes a transaction. release is what the holds behind it
-// give back at the same time, by account.
-func (b *batch) record(t *ledger.Transaction, hash [sha256.Size]byte, release map[uuid.UUID]delta) Outcome {
-	changes := map[uuid.UUID]delta{}
-	for id, d := range release {
-		changes[id] = d
-	}
+// give back at the same time.
+func (b *batch) record(t *ledger.Transaction, hash [sha256.Size]byte, adjustment bool, release []change) Outcome {
+	changes := append(make([]change, 0, 2*len(t.Postings)+len(release)), release...)
+	var err *ledger.Error
 	for i, p := range t.Postings {
 		if err := b.usable(p); err != nil {
 			return Outcome{Err: err.InField(fmt.Sprintf("postings[%d].%s", i, err.Field))}
 		}
-		if err := change(changes, p, func(d *delta, e *delta, amount ledger.Amount) {
-			d.debitsPosted, e.creditsPosted = amount, amount
-		}); err != nil {
+		changes, err = b.change(changes, p, delta{debitsPosted: p.Amount}, delta{creditsPosted: p.Amount})
+		if err != nil {
 			return Outcome{Err: err.InField(fmt.Sprintf("postings[%d].amount", i))}
 		}
-	}
-	if err := b.try(changes); err != nil {
-		return Outcome{Err: err}
 	}
 	if t.EffectiveDate.IsZero() {
 		t.EffectiveDate = b.engine.Today()
 	}
-	t.RecordedAt = b.engine.recordedTime()
+	if err := b.inOpenPeriod(t.EffectiveDate, adjustment); err != nil {
+		return Outcome{Err: err}
+	}
+	if err := b.try(changes); err != nil {
+		return Outcome{Err: err}
+	}
+	at := b.place(t, adjustment)
 	b.made[t.ID] = t
-	b.transactions = append(b.transactions, newTransaction{t, hash})
+	b.transactions = append(b.transactions, newTransaction{t, hash, at})
 	return Outcome{Transaction: *t}
 }
 
-// change adds a posting's amount to the changes of its two accounts.
-func change(changes map[uuid.UUID]delta, p ledger.Posting, set func(debit, credit *delta, amount ledger.Amount)) *ledger.Error {
-	var debit, credit delta
-	set(&debit, &credit, p.Amount)
-	for _, side := range [...]struct {
-		account uuid.UUID
-		delta   delta
-	}{{p.Debit, debit}, {p.Credit, credit}} {
-		sum := changes[side.account]
-		if err := sum.add(side.delta); err != nil {
-			return ledger.Errorf(ledger.CodeOverflow, "the postings to one account add up to more than 64 bits hold: %w", err)
+// place puts a transaction on the batch's last page, or on a new one where the
+// date is another: pages are sealed one after the other, and so that no limit is
+// passed on the way their order is that in which transactions were judged.
+func (b *batch) place(t *ledger.Transaction, adjustment bool) place {
+	var last *page
+	if n := len(b.pages); n > 0 {
+		last = b.pages[n-1]
+	}
+	if last == nil || last.date != t.EffectiveDate || last.adjustment != adjustment {
+		last = &page{date: t.EffectiveDate, adjustment: adjustment, recorded: b.now()}
+		if len(b.pages) > 0 {
+			last.recorded = b.engine.recordedTime()
 		}
-		changes[side.account] = sum
+		last.id = pageID(last.date, last.recorded)
+		b.pages = append(b.pages, last)
+	}
+	at := place{last.id, last.lines}
+	t.RecordedAt, t.Place = last.recorded, ledger.Cursor{PageID: at.page, Line: at.line}
+	last.transactions++
+	last.lines += int64(len(t.Postings))
+	return at
+}
+
+// now returns the recording time of the batch.
+func (b *batch) now() time.Time {
+	if b.at.IsZero() {
+		b.at = b.engine.recordedTime()
+	}
+	return b.at
+}
+
+// inOpenPeriod refuses dates in closed periods. A hopeful batch does not know
+// them: there the statement that writes a page finds out.
+func (b *batch) inOpenPeriod(d ledger.Date, adjustment bool) error {
+	for _, p := range b.closed {
+		if !d.Before(p.From) && !p.To.Before(d) {
+			return p.Check(adjustment)
+		}
 	}
 	return nil
+}
+
+// change adds what a posting changes of its two accounts, which are known.
+func (b *batch) change(changes []change, p ledger.Posting, debit, credit delta) ([]change, *ledger.Error) {
+	for _, side := range [...]change{{b.accounts[p.Debit], debit}, {b.accounts[p.Credit], credit}} {
+		i := slices.IndexFunc(changes, func(c change) bool { return c.account == side.account })
+		if i < 0 {
+			changes = append(changes, side)
+			continue
+		}
+		if err := changes[i].delta.add(side.delta); err != nil {
+			return nil, ledger.Errorf(ledger.CodeOverflow, "the postings to one account add up to more than 64 bits hold: %w", err)
+		}
+	}
+	return changes, nil
 }
 
 // usable checks that both accounts of a posting exist, are open, and are in its
@@ -239,42 +352,47 @@ func (b *batch) usable(p ledger.Posting) *ledger.Error {
 
 // try applies changes to the accounts in memory if every bound allows all of
 // them together, and leaves everything as it was otherwise.
-func (b *batch) try(changes map[uuid.UUID]delta) error {
-	ids := make([]uuid.UUID, 0, len(changes))
-	for id := range changes {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, compareIDs) // the same refusal for the same request
-	after := make([]accountState, len(ids))
-	for i, id := range ids {
-		account := *b.accounts[id]
-		if err := account.apply(changes[id]); err != nil {
+func (b *batch) try(changes []change) error {
+	slices.SortFunc(changes, func(a, b change) int { return compareIDs(a.account.ID, b.account.ID) }) // the same refusal for the same request
+	before := make([]accountState, len(changes))
+	for i, c := range changes {
+		before[i] = *c.account
+		err := c.account.add(c.delta)
+		if err == nil && c.account.read {
+			err = c.account.apply(c.delta)
+		}
+		if err != nil {
+			for j := range i + 1 {
+				*changes[j].account = before[j]
+			}
 			return err
 		}
-		after[i] = account
 	}
-	for i, id := range ids {
-		*b.accounts[id] = after[i]
+	if b.mode == hopeful {
+		b.steps = append(b.steps, changes)
 	}
 	return nil
 }
 
 func compareIDs(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
 
-// apply adds d to the account and checks its bounds.
-func (a *accountState) apply(d delta) error {
-	overflow := func(err error) error {
-		return ledger.Errorf(ledger.CodeOverflow, "the balance of account %s would leave the range of 64 bits: %w", a.Code, err)
-	}
+func (a *accountState) overflow(err error) error {
+	return ledger.Errorf(ledger.CodeOverflow, "the balance of account %s would leave the range of 64 bits: %w", a.Code, err)
+}
+
+// add notes d for the account.
+func (a *accountState) add(d delta) error {
 	if err := a.delta.add(d); err != nil {
-		return overflow(err)
+		return a.overflow(err)
 	}
-	if !a.Limited() {
-		return nil
-	}
+	return nil
+}
+
+// apply adds d to the balance that was read and checks its bounds.
+func (a *accountState) apply(d delta) error {
 	total := delta{a.balance.DebitsPosted, a.balance.CreditsPosted, a.balance.DebitsPending, a.balance.CreditsPending}
 	if err := total.add(d); err != nil {
-		return overflow(err)
+		return a.overflow(err)
 	}
 	before := a.balance
 	a.balance.DebitsPosted, a.balance.CreditsPosted = total.debitsPosted, total.creditsPosted
@@ -300,17 +418,16 @@ func (b *batch) hold(id uuid.UUID, hash [sha256.Size]byte, r ledger.HoldRequest)
 	if err := b.usable(p); err != nil {
 		return Outcome{Err: err}
 	}
-	changes := map[uuid.UUID]delta{
-		r.Debit:  {debitsPending: r.Amount},
-		r.Credit: {creditsPending: r.Amount},
-	}
-	if err := b.try(changes); err != nil {
+	if err := b.try([]change{
+		{b.accounts[r.Debit], delta{debitsPending: r.Amount}},
+		{b.accounts[r.Credit], delta{creditsPending: r.Amount}},
+	}); err != nil {
 		return Outcome{Err: err}
 	}
 	h := &holdState{hash: hash, isNew: true, Hold: ledger.Hold{
 		ID: id, Key: r.Key, Debit: r.Debit, Credit: r.Credit, Amount: r.Amount, Currency: r.Currency,
 		Status: ledger.HoldPending, ExpiresAt: r.ExpiresAt.UTC().Truncate(time.Microsecond),
-		RecordedAt: b.engine.recordedTime(), Source: r.Source,
+		RecordedAt: b.now(), Source: r.Source,
 	}}
 	if r.ExpiresAt.IsZero() {
 		h.ExpiresAt = time.Time{}
@@ -361,10 +478,7 @@ func (b *batch) postHold(id uuid.UUID, hash [sha256.Size]byte, r ledger.PostHold
 		Source: h.Source, Metadata: r.Metadata, HoldID: h.ID,
 		Postings: []ledger.Posting{{Debit: h.Debit, Credit: h.Credit, Amount: amount, Currency: h.Currency}},
 	}
-	out := b.record(t, hash, map[uuid.UUID]delta{
-		h.Debit:  {debitsPending: -freed},
-		h.Credit: {creditsPending: -freed},
-	})
+	out := b.record(t, hash, r.Adjustment, b.freed(h, freed))
 	if out.Err != nil {
 		return out
 	}
@@ -390,16 +504,20 @@ func (b *batch) voidHold(id uuid.UUID, hash [sha256.Size]byte, r ledger.VoidHold
 		status = ledger.HoldExpired
 	}
 	rest := h.Remaining()
-	changes := map[uuid.UUID]delta{
-		h.Debit:  {debitsPending: -rest},
-		h.Credit: {creditsPending: -rest},
-	}
-	if err := b.try(changes); err != nil {
+	if err := b.try(b.freed(h, rest)); err != nil {
 		return Outcome{Err: err}
 	}
-	h.Status, h.ClosedAt, h.changed = status, b.engine.recordedTime(), true
+	h.Status, h.ClosedAt, h.changed = status, b.now(), true
 	b.releases = append(b.releases, release{id: id, key: r.Key, hash: hash, hold: h.ID, amount: rest, at: h.ClosedAt})
 	return Outcome{Hold: h.Hold}
+}
+
+// freed is what both accounts of a hold get back.
+func (b *batch) freed(h *holdState, amount ledger.Amount) []change {
+	return []change{
+		{b.accounts[h.Debit], delta{debitsPending: -amount}},
+		{b.accounts[h.Credit], delta{creditsPending: -amount}},
+	}
 }
 
 func (b *batch) reverse(id uuid.UUID, hash [sha256.Size]byte, r ledger.ReverseRequest) Outcome {
@@ -407,20 +525,44 @@ func (b *batch) reverse(id uuid.UUID, hash [sha256.Size]byte, r ledger.ReverseRe
 	if !ok {
 		return Outcome{Err: ledger.Errorf(ledger.CodeNotFound, "there is no transaction %s", r.TransactionID).InField("transaction_id")}
 	}
-	if b.reversed[original.ID] {
-		return Outcome{Err: ledger.Errorf(ledger.CodeAlreadyReversed, "transaction %s was reversed before", original.ID).InField("transaction_id")}
+	ordinals := r.Postings
+	if len(ordinals) == 0 {
+		ordinals = make([]int, len(original.Postings))
+		for i := range ordinals {
+			ordinals[i] = i
+		}
 	}
 	t := &ledger.Transaction{
 		ID: id, Key: r.Key, Journal: original.Journal, Label: r.Label, EffectiveDate: r.EffectiveDate,
 		Source: original.Source, Metadata: r.Metadata, Reverses: original.ID,
-		Postings: make([]ledger.Posting, len(original.Postings)),
+		Postings: make([]ledger.Posting, len(ordinals)),
 	}
-	for i, p := range original.Postings {
-		t.Postings[i] = ledger.Posting{Debit: p.Credit, Credit: p.Debit, Amount: p.Amount, Currency: p.Currency}
+	at := b.known[original.ID].place
+	for i, ordinal := range ordinals {
+		if ordinal >= len(original.Postings) {
+			return Outcome{Err: ledger.Errorf(ledger.CodeInvalid, "transaction %s has no posting %d, only 0 to %d",
+				original.ID, ordinal, len(original.Postings)-1).InField(fmt.Sprintf("postings[%d]", i))}
+		}
+		if b.undone[place{at.page, at.line + int64(ordinal)}] {
+			return Outcome{Err: alreadyReversed(original, ordinal)}
+		}
+		p := original.Postings[ordinal]
+		t.Postings[i] = ledger.Posting{Debit: p.Credit, Credit: p.Debit, Amount: p.Amount, Currency: p.Currency,
+			Reverses: ledger.PostingRef{TransactionID: original.ID, Ordinal: ordinal}}
 	}
-	out := b.record(t, hash, nil)
+	out := b.record(t, hash, r.Adjustment, nil)
 	if out.Err == nil {
-		b.reversed[original.ID] = true
+		for _, ordinal := range ordinals {
+			b.undone[place{at.page, at.line + int64(ordinal)}] = true
+		}
 	}
 	return out
+}
+
+func alreadyReversed(original *ledger.Transaction, ordinal int) error {
+	if len(original.Postings) == 1 {
+		return ledger.Errorf(ledger.CodeAlreadyReversed, "transaction %s was reversed before", original.ID).InField("transaction_id")
+	}
+	return ledger.Errorf(ledger.CodeAlreadyReversed, "posting %d of transaction %s was reversed before; name the postings that are left",
+		ordinal, original.ID).InField("transaction_id")
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -161,17 +162,50 @@ func refusedBySchema(err error) bool {
 	return false
 }
 
+// Bounds of hope and caution.
+const (
+	// cautiousBatches is how many batches look before they write after one that
+	// did not and had to start again: where refusals and repeats come often,
+	// starting twice would cost more than it saves.
+	cautiousBatches = 16
+	// maxCautious bounds how often a batch that the database refuses starts again
+	// cautiously: another process may have used its key or its page meanwhile.
+	maxCautious = 3
+)
+
 // commit carries requests out in one database transaction. Running it again is
 // harmless: what an earlier run committed is found by its keys. So an ambiguous
 // commit is simply repeated.
 func (e *Engine) commit(ctx context.Context, requests []ledger.Request) ([]Outcome, error) {
+	if e.caution.Load() > 0 {
+		e.caution.Add(-1)
+	} else {
+		outcomes, err := e.try(ctx, requests, hopeful)
+		if !errors.Is(err, errHopeless) && !refusedBySchema(err) {
+			return outcomes, asLedgerError(err)
+		}
+		e.caution.Store(cautiousBatches)
+		e.metrics.restarted.Inc()
+	}
+	for n := 1; ; n++ {
+		outcomes, err := e.try(ctx, requests, cautious)
+		if sqldb.ClassOf(err) == sqldb.ClassUnique {
+			e.skip()
+		}
+		if !refusedBySchema(err) || n == maxCautious {
+			return outcomes, asLedgerError(err)
+		}
+	}
+}
+
+func (e *Engine) try(ctx context.Context, requests []ledger.Request, how mode) ([]Outcome, error) {
 	var outcomes []Outcome
 	err := e.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		var err error
-		outcomes, err = e.apply(ctx, tx, requests)
+		outcomes, err = e.apply(ctx, tx, requests, how)
 		return err
 	})
-	return outcomes, asLedgerError(err)
+	return outcomes, err
 }
 
 // asLedgerError gives a failure of the database the code that tells the caller

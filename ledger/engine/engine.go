@@ -6,9 +6,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 	_ "time/tzdata" // business dates are Europe/Paris on machines without zone files too
 
+	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tweetledger/internal/sqldb"
@@ -36,6 +39,12 @@ type Engine struct {
 	shard   int // which shard of a hot account this engine writes
 	metrics *metrics
 
+	// numbers are the accounts met last; what of them never changes is used.
+	numbers *lru.Cache[uuid.UUID, numberedAccount]
+	// caution counts the batches that still go to work cautiously, since one that
+	// did not had to start again.
+	caution atomic.Int64
+
 	mu   sync.Mutex
 	last time.Time // the newest recorded time given out
 
@@ -44,6 +53,9 @@ type Engine struct {
 	done    chan struct{}
 	once    sync.Once
 }
+
+// maxNumbers bounds the accounts kept in memory, about 300 bytes each.
+const maxNumbers = 100_000
 
 // New starts an engine on db, whose schema must be up to date. Close it before db.
 func New(db *sqldb.DB, opts Options) *Engine {
@@ -58,9 +70,14 @@ func New(db *sqldb.DB, opts Options) *Engine {
 		paris:   paris,
 		shard:   rand.IntN(ledger.MaxShards), // any spread of engines over shards is correct
 		metrics: newMetrics(opts.Registerer),
+		last:    firstSlot,
 		queue:   make(chan *call, maxQueue),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
+	}
+	e.numbers, err = lru.New[uuid.UUID, numberedAccount](maxNumbers)
+	if err != nil { // cannot be: the size is above zero
+		panic(fmt.Sprintf("make the cache of account numbers: %v", err))
 	}
 	if e.clock == nil {
 		e.clock = time.Now
@@ -90,19 +107,6 @@ func (e *Engine) Today() ledger.Date { return ledger.DateIn(e.Now(), e.paris) }
 
 // Location returns the zone of business dates.
 func (e *Engine) Location() *time.Location { return e.paris }
-
-// recordedTime gives out recorded times that only go up, so that within one
-// engine their order is the order in which requests were judged.
-func (e *Engine) recordedTime() time.Time {
-	now := e.Now()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !now.After(e.last) {
-		now = e.last.Add(time.Microsecond)
-	}
-	e.last = now
-	return now
-}
 
 // Post makes a transaction. A refusal is a *ledger.Error and changes nothing;
 // CodeUnavailable leaves open whether the transaction was made, and the same
@@ -171,7 +175,7 @@ func (e *Engine) applyOne(ctx context.Context, tx *sqldb.Tx, r ledger.Request) O
 	if err := r.Validate(); err != nil {
 		return Outcome{Err: err}
 	}
-	outcomes, err := e.apply(ctx, tx, []ledger.Request{r})
+	outcomes, err := e.apply(ctx, tx, []ledger.Request{r}, cautious)
 	if err != nil {
 		return Outcome{Err: err}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -12,14 +13,21 @@ import (
 )
 
 // load reads what the requests touch: first their keys, then holds (locked, in
-// order of id), originals of reversals, accounts, and the balances of accounts
-// with bounds (locked, in order of id). Everyone locks in this order.
+// order of id), originals of reversals, accounts, and the balances that the
+// judgement needs (locked, in order of number). Everyone locks in this order.
+// A hopeful batch reads only what no write tells it: holds and originals, and
+// accounts that it has not met before.
 func (b *batch) load(ctx context.Context) error {
-	if err := b.loadKnown(ctx); err != nil {
-		return fmt.Errorf("look up idempotency keys: %w", err)
+	if b.mode == cautious {
+		if err := b.loadKnown(ctx); err != nil {
+			return fmt.Errorf("look up idempotency keys: %w", err)
+		}
+		if err := b.loadClosedPeriods(ctx); err != nil {
+			return fmt.Errorf("look up closed periods: %w", err)
+		}
 	}
 	var holds, originals []uuid.UUID
-	accounts := idSet{}
+	accounts, conditional := idSet{}, idSet{}
 	for i, request := range b.requests {
 		if _, done := b.known[b.ids[i]]; done {
 			continue
@@ -28,6 +36,10 @@ func (b *batch) load(ctx context.Context) error {
 		case ledger.PostRequest:
 			for _, p := range r.Postings {
 				accounts.add(p.Debit, p.Credit)
+			}
+			for _, c := range r.Conditions {
+				accounts.add(c.AccountID)
+				conditional.add(c.AccountID)
 			}
 		case ledger.HoldRequest:
 			accounts.add(r.Debit, r.Credit)
@@ -45,8 +57,17 @@ func (b *batch) load(ctx context.Context) error {
 	if err := b.loadOriginals(ctx, originals, accounts); err != nil {
 		return fmt.Errorf("load what is to be reversed: %w", err)
 	}
+	if b.mode == hopeful {
+		if len(conditional) > 0 {
+			return errHopeless // their judgement needs what is read below
+		}
+		return b.loadNewAccounts(ctx, accounts)
+	}
 	if err := b.loadAccounts(ctx, accounts.sorted()); err != nil {
 		return fmt.Errorf("load accounts: %w", err)
+	}
+	if err := b.lockBalances(ctx, conditional); err != nil {
+		return fmt.Errorf("lock balances: %w", err)
 	}
 	return nil
 }
@@ -69,21 +90,28 @@ func (s idSet) sorted() []uuid.UUID {
 }
 
 func (b *batch) loadKnown(ctx context.Context) error {
-	return b.tx.Each(ctx, fmt.Sprintf(`
-		SELECT id, request_hash, hold_id FROM hold_releases WHERE %[1]s
-		UNION ALL SELECT id, request_hash, NULL FROM transactions WHERE %[1]s
-		UNION ALL SELECT id, request_hash, NULL FROM holds WHERE %[1]s`, b.tx.AnyUUID("id", 1)),
+	return b.tx.Each(ctx, "SELECT id, request_hash, page_id, line FROM requests WHERE "+b.tx.AnyUUID("id", 1),
 		[]any{b.ids}, func(rows *sqldb.Rows) error {
-			var id, hold uuid.UUID
+			var id uuid.UUID
 			var hash []byte
-			if err := rows.Scan(&id, &hash, &hold); err != nil {
+			var page, line *int64
+			if err := rows.Scan(&id, &hash, &page, &line); err != nil {
 				return err
 			}
-			k := known{hold: hold}
+			var k known
 			copy(k.hash[:], hash)
+			if page != nil && line != nil {
+				k.place = &place{*page, *line}
+			}
 			b.known[id] = k
 			return nil
 		})
+}
+
+func (b *batch) loadClosedPeriods(ctx context.Context) error {
+	periods, err := closedPeriods(ctx, b.tx)
+	b.closed = periods
+	return err
 }
 
 func (b *batch) loadHolds(ctx context.Context, ids []uuid.UUID, accounts idSet) error {
@@ -110,57 +138,115 @@ func (b *batch) loadOriginals(ctx context.Context, ids []uuid.UUID, accounts idS
 	if err != nil {
 		return err
 	}
+	var postings []place
 	for id, t := range originals {
+		at := place{t.Place.PageID, t.Place.Line}
+		if _, ok := b.known[id]; !ok {
+			b.known[id] = known{place: &at}
+		}
 		b.made[id] = &t
-		for _, p := range t.Postings {
+		for i, p := range t.Postings {
 			accounts.add(p.Debit, p.Credit)
+			postings = append(postings, place{at.page, at.line + int64(i)})
 		}
 	}
-	return b.tx.Each(ctx, "SELECT reverses FROM transactions WHERE reverses IS NOT NULL AND "+b.tx.AnyUUID("reverses", 1),
-		[]any{ids}, func(rows *sqldb.Rows) error {
-			var id uuid.UUID
-			if err := rows.Scan(&id); err != nil {
-				return err
-			}
-			b.reversed[id] = true
-			return nil
-		})
+	undone, err := reversedPostings(ctx, b.tx, postings)
+	b.undone = undone
+	return err
 }
 
 func (b *batch) loadAccounts(ctx context.Context, ids []uuid.UUID) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	var limited []uuid.UUID
-	err := b.tx.Each(ctx, "SELECT "+accountColumns+" FROM accounts WHERE "+b.tx.AnyUUID("id", 1),
-		[]any{ids}, func(rows *sqldb.Rows) error {
-			a, err := scanAccount(rows)
-			if err != nil {
-				return err
-			}
-			b.accounts[a.ID] = &accountState{Account: a}
-			if a.Limited() {
-				limited = append(limited, a.ID)
-			}
-			return nil
-		})
-	if err != nil || len(limited) == 0 {
+	found, err := accountsByID(ctx, b.tx, ids)
+	if err != nil {
 		return err
 	}
-	return b.tx.Each(ctx, `SELECT account_id, min_balance, max_balance, debits_posted, credits_posted, debits_pending, credits_pending
-		FROM balances WHERE `+b.tx.AnyUUID("account_id", 1)+" ORDER BY account_id, shard"+b.tx.ForUpdate(),
-		[]any{limited}, func(rows *sqldb.Rows) error {
-			var id uuid.UUID
-			var minimum, maximum *ledger.Amount
-			var balance ledger.Balance
-			if err := rows.Scan(&id, &minimum, &maximum, &balance.DebitsPosted, &balance.CreditsPosted,
-				&balance.DebitsPending, &balance.CreditsPending); err != nil {
-				return err
-			}
-			a := b.accounts[id]
-			a.Min, a.Max = minimum, maximum // what the database will judge by
-			balance.AccountID, balance.Currency, balance.Side = id, a.Currency, a.Side
-			a.balance = balance
-			return nil
-		})
+	for _, a := range found {
+		b.engine.numbers.Add(a.ID, a)
+		b.accounts[a.ID] = &accountState{numberedAccount: a}
+	}
+	return nil
+}
+
+// loadNewAccounts finds the accounts that the engine has met before in memory:
+// what is kept there of an account never changes. Whether it was closed since,
+// and its bounds, come back with the balance.
+func (b *batch) loadNewAccounts(ctx context.Context, accounts idSet) error {
+	var unmet []uuid.UUID
+	for id := range accounts {
+		if a, ok := b.engine.numbers.Get(id); ok {
+			a.Status = ledger.AccountOpen
+			b.accounts[id] = &accountState{numberedAccount: a}
+			continue
+		}
+		unmet = append(unmet, id)
+	}
+	if len(unmet) == 0 {
+		return nil
+	}
+	slices.SortFunc(unmet, compareIDs)
+	if err := b.loadAccounts(ctx, unmet); err != nil {
+		return fmt.Errorf("load accounts: %w", err)
+	}
+	return nil
+}
+
+// lockBalances locks and reads the balances of the accounts with bounds, and of
+// those that conditions name.
+func (b *batch) lockBalances(ctx context.Context, conditional idSet) error {
+	var numbers []int64
+	byNumber := map[int64]*accountState{}
+	for id, a := range b.accounts {
+		if _, named := conditional[id]; named || a.Limited() {
+			numbers = append(numbers, a.no)
+			byNumber[a.no] = a
+		}
+	}
+	if len(numbers) == 0 {
+		return nil
+	}
+	slices.Sort(numbers)
+	return b.tx.Each(ctx, "SELECT "+balanceColumns+" FROM balances WHERE "+b.tx.AnyInt8("account_no", 1)+
+		" ORDER BY account_no, shard"+b.tx.ForUpdate(), []any{numbers}, func(rows *sqldb.Rows) error {
+		row, err := scanBalance(rows)
+		if err != nil {
+			return err
+		}
+		b.engine.after(row.changed)
+		return byNumber[row.accountNo].take(row)
+	})
+}
+
+const balanceColumns = `account_no, min_balance, max_balance, debits_posted, credits_posted, debits_pending, credits_pending,
+	version, changed_at`
+
+// balanceRow is a row of balances: an account's, or one of its shards'.
+type balanceRow struct {
+	accountNo        int64
+	minimum, maximum *ledger.Amount
+	total            delta
+	version          int64
+	changed          time.Time
+}
+
+func scanBalance(rows *sqldb.Rows) (balanceRow, error) {
+	var r balanceRow
+	err := rows.Scan(&r.accountNo, &r.minimum, &r.maximum, &r.total.debitsPosted, &r.total.creditsPosted,
+		&r.total.debitsPending, &r.total.creditsPending, &r.version, &r.changed)
+	return r, err
+}
+
+// take adds a row to the balance that the account is judged by.
+func (a *accountState) take(r balanceRow) error {
+	total := delta{a.balance.DebitsPosted, a.balance.CreditsPosted, a.balance.DebitsPending, a.balance.CreditsPending}
+	if err := total.add(r.total); err != nil {
+		return a.overflow(err)
+	}
+	a.read = true
+	a.Min, a.Max = r.minimum, r.maximum // what the database will judge by
+	a.balance = ledger.Balance{
+		AccountID: a.ID, Currency: a.Currency, Side: a.Side, Version: a.balance.Version + r.version,
+		DebitsPosted: total.debitsPosted, CreditsPosted: total.creditsPosted,
+		DebitsPending: total.debitsPending, CreditsPending: total.creditsPending,
+	}
+	return nil
 }

@@ -27,11 +27,13 @@ func FindTransactions(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[u
 }
 
 // FindReversals returns, for those of the given transactions that were reversed,
-// the id of the transaction that did it.
+// the id of the transaction that did it: the last one, where several reversed a
+// part each.
 func FindReversals(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
 	found := map[uuid.UUID]uuid.UUID{}
 	for page := range slices.Chunk(ids, MaxPage) {
-		err := tx.Each(ctx, "SELECT reverses, id FROM transactions WHERE reverses IS NOT NULL AND "+tx.AnyUUID("reverses", 1), []any{page},
+		err := tx.Each(ctx, "SELECT reverses, transaction_id FROM postings WHERE reverses IS NOT NULL AND "+
+			tx.AnyUUID("reverses", 1)+" ORDER BY page_id, line", []any{page},
 			func(rows *sqldb.Rows) error {
 				var reversed, by uuid.UUID
 				err := rows.Scan(&reversed, &by)

@@ -13,6 +13,7 @@ type metrics struct {
 	batchSize    prometheus.Histogram
 	batchSeconds prometheus.Histogram
 	requests     *prometheus.CounterVec
+	restarted    prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -28,9 +29,13 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tweetledger_requests_total", Help: "Requests to the ledger by result: done, replayed, or the code of the refusal.",
 		}, []string{"result"}),
+		restarted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tweetledger_batches_restarted_total",
+			Help: "Batches that began again more cautiously, because a request was repeated or refused.",
+		}),
 	}
 	if registerer != nil {
-		registerer.MustRegister(m.batchSize, m.batchSeconds, m.requests)
+		registerer.MustRegister(m.batchSize, m.batchSeconds, m.requests, m.restarted)
 	}
 	return m
 }

@@ -148,7 +148,7 @@ func (h *history) pages(rt rapid.TB, f engine.TransactionFilter, between func())
 		if len(page) < f.Limit {
 			return all
 		}
-		f.After = engine.CursorOf(page[len(page)-1])
+		f.After = page[len(page)-1].Place
 		if between != nil {
 			between()
 		}

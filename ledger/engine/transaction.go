@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,22 +13,39 @@ import (
 	"tweetledger/ledger"
 )
 
-const transactionColumns = `id, idempotency_key, journal, label, effective_date, recorded_at, COALESCE(source_channel, ''),
-	COALESCE(source_id, ''), source_date, metadata, reverses, hold_id`
+// headColumns are those of a transaction's first posting, p, its page, g, and the
+// accounts d and c.
+const headColumns = `p.page_id, p.line, p.transaction_id, p.postings, p.idempotency_key, p.journal, p.label, g.effective_date,
+	g.recorded_at, COALESCE(p.source_channel, ''), COALESCE(p.source_id, ''), p.source_date, p.metadata, p.reverses, p.hold_id,
+	` + postingColumns
 
-func scanTransaction(rows *sqldb.Rows) (ledger.Transaction, error) {
-	var t ledger.Transaction
-	var metadata string
-	if err := rows.Scan(&t.ID, &t.Key, &t.Journal, &t.Label, &t.EffectiveDate, &t.RecordedAt, &t.Source.Channel,
-		&t.Source.ID, &t.Source.Date, &metadata, &t.Reverses, &t.HoldID); err != nil {
-		return ledger.Transaction{}, err
-	}
-	if metadata != "{}" {
-		if err := json.Unmarshal([]byte(metadata), &t.Metadata); err != nil {
-			return ledger.Transaction{}, fmt.Errorf("metadata of transaction %s: %w", t.ID, err)
+const postingColumns = `p.reverses_page_id, p.reverses_line, d.id, c.id, p.amount, p.currency`
+
+const postingAccounts = ` JOIN accounts AS d ON d.no = p.debit_no AND d.currency = p.currency
+	JOIN accounts AS c ON c.no = p.credit_no AND c.currency = p.currency`
+
+// scannedPosting is a posting with the place of the one that it undoes.
+type scannedPosting struct {
+	ledger.Posting
+	page, line *int64
+}
+
+func (p *scannedPosting) fields() []any {
+	return []any{&p.page, &p.line, &p.Debit, &p.Credit, &p.Amount, &p.Currency}
+}
+
+// scanHead reads headColumns: a transaction with its first posting, and how many
+// it has.
+func scanHead(rows *sqldb.Rows) (t ledger.Transaction, first scannedPosting, postings int64, err error) {
+	var metadata *string
+	err = rows.Scan(append([]any{&t.Place.PageID, &t.Place.Line, &t.ID, &postings, &t.Key, &t.Journal, &t.Label, &t.EffectiveDate,
+		&t.RecordedAt, &t.Source.Channel, &t.Source.ID, &t.Source.Date, &metadata, &t.Reverses, &t.HoldID}, first.fields()...)...)
+	if err == nil && metadata != nil {
+		if err := json.Unmarshal([]byte(*metadata), &t.Metadata); err != nil {
+			return t, first, postings, fmt.Errorf("metadata of transaction %s: %w", t.ID, err)
 		}
 	}
-	return t, nil
+	return t, first, postings, err
 }
 
 // FindTransaction returns the transaction with the given id, or CodeNotFound.
@@ -45,124 +62,273 @@ func FindTransaction(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (ledger.Tr
 }
 
 func transactionsByID(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUID]ledger.Transaction, error) {
-	found := map[uuid.UUID]ledger.Transaction{}
+	found := make(map[uuid.UUID]ledger.Transaction, len(ids))
 	if len(ids) == 0 {
 		return found, nil
 	}
-	err := tx.Each(ctx, "SELECT "+transactionColumns+" FROM transactions WHERE "+tx.AnyUUID("id", 1), []any{ids},
+	var places []place
+	err := tx.Each(ctx, "SELECT page_id, line FROM requests WHERE page_id IS NOT NULL AND "+tx.AnyUUID("id", 1), []any{ids},
 		func(rows *sqldb.Rows) error {
-			t, err := scanTransaction(rows)
-			found[t.ID] = t
+			var at place
+			err := rows.Scan(&at.page, &at.line)
+			places = append(places, at)
 			return err
 		})
 	if err != nil {
 		return nil, err
 	}
-	err = tx.Each(ctx, `SELECT transaction_id, debit_account_id, credit_account_id, amount, currency FROM postings
-		WHERE `+tx.AnyUUID("transaction_id", 1)+" ORDER BY transaction_id, ordinal", []any{ids},
-		func(rows *sqldb.Rows) error {
-			var id uuid.UUID
-			var p ledger.Posting
-			if err := rows.Scan(&id, &p.Debit, &p.Credit, &p.Amount, &p.Currency); err != nil {
-				return err
-			}
-			t := found[id]
-			t.Postings = append(t.Postings, p)
-			found[id] = t
-			return nil
-		})
+	list, err := transactionsAt(ctx, tx, places)
+	for _, t := range list {
+		found[t.ID] = t
+	}
 	return found, err
 }
 
-// Cursor is a place in the order of transactions: effective date, then recorded
-// time, then id. The zero Cursor is the beginning.
-type Cursor struct {
-	EffectiveDate ledger.Date
-	RecordedAt    time.Time
-	ID            uuid.UUID
+var placeColumns = []sqldb.Column{{Name: "page_id", Type: "int8"}, {Name: "line", Type: "int8"}}
+
+func rowOfPlace(places []place) func(i int) []any {
+	return func(i int) []any { return []any{places[i].page, places[i].line} }
 }
 
-// CursorOf returns the place just behind t.
-func CursorOf(t ledger.Transaction) Cursor {
-	return Cursor{EffectiveDate: t.EffectiveDate, RecordedAt: t.RecordedAt, ID: t.ID}
+// transactionsAt returns the transactions whose first postings lie at the given
+// places, in the order of the journal.
+func transactionsAt(ctx context.Context, tx *sqldb.Tx, places []place) ([]ledger.Transaction, error) {
+	list := make([]ledger.Transaction, 0, len(places))
+	var rest []place            // of the postings after the first ones
+	undone := map[place]place{} // by the place of a posting: that of the posting that it undoes
+	note := func(at place, p scannedPosting) {
+		if p.page != nil && p.line != nil {
+			undone[at] = place{*p.page, *p.line}
+		}
+	}
+	err := tx.EachOfRows(ctx, `SELECT `+headColumns+` FROM ROWS AS k CROSS JOIN postings AS p JOIN pages AS g ON g.id = p.page_id`+postingAccounts+`
+		WHERE p.page_id = k.page_id AND p.line = k.line AND p.ordinal = 0`, placeColumns, len(places), rowOfPlace(places),
+		func(rows *sqldb.Rows) error {
+			t, first, postings, err := scanHead(rows)
+			if err != nil {
+				return err
+			}
+			note(place{t.Place.PageID, t.Place.Line}, first)
+			t.Postings = append(make([]ledger.Posting, 0, postings), first.Posting)
+			for i := int64(1); i < postings; i++ {
+				rest = append(rest, place{t.Place.PageID, t.Place.Line + i})
+			}
+			list = append(list, t)
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b ledger.Transaction) int { return a.Place.Compare(b.Place) })
+	if err := addPostings(ctx, tx, list, rest, note); err != nil {
+		return nil, err
+	}
+	return list, nameUndone(ctx, tx, list, undone)
+}
+
+// addPostings reads the postings at the given places, which belong to
+// transactions of the list.
+func addPostings(ctx context.Context, tx *sqldb.Tx, list []ledger.Transaction, places []place, note func(place, scannedPosting)) error {
+	if len(places) == 0 {
+		return nil
+	}
+	postings := make(map[place]scannedPosting, len(places))
+	err := tx.EachOfRows(ctx, `SELECT p.page_id, p.line, `+postingColumns+` FROM ROWS AS k CROSS JOIN postings AS p`+postingAccounts+`
+		WHERE p.page_id = k.page_id AND p.line = k.line AND p.ordinal > 0`, placeColumns, len(places), rowOfPlace(places),
+		func(rows *sqldb.Rows) error {
+			var at place
+			var p scannedPosting
+			err := rows.Scan(append([]any{&at.page, &at.line}, p.fields()...)...)
+			postings[at] = p
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		t := &list[i]
+		for n := 1; n < cap(t.Postings); n++ {
+			at := place{t.Place.PageID, t.Place.Line + int64(n)}
+			p, ok := postings[at]
+			if !ok {
+				return fmt.Errorf("transaction %s has no posting %d; run verify", t.ID, n)
+			}
+			note(at, p)
+			t.Postings = append(t.Postings, p.Posting)
+		}
+	}
+	return nil
+}
+
+// nameUndone puts into the postings of reversals which postings they undo.
+func nameUndone(ctx context.Context, tx *sqldb.Tx, list []ledger.Transaction, undone map[place]place) error {
+	if len(undone) == 0 {
+		return nil
+	}
+	var places []place
+	for _, at := range undone {
+		places = append(places, at)
+	}
+	names := make(map[place]ledger.PostingRef, len(places))
+	err := tx.EachOfRows(ctx, `SELECT p.page_id, p.line, p.transaction_id, p.ordinal FROM ROWS AS k CROSS JOIN postings AS p
+		WHERE p.page_id = k.page_id AND p.line = k.line`, placeColumns, len(places), rowOfPlace(places), func(rows *sqldb.Rows) error {
+		var at place
+		var ref ledger.PostingRef
+		err := rows.Scan(&at.page, &at.line, &ref.TransactionID, &ref.Ordinal)
+		names[at] = ref
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range list {
+		for n := range t.Postings {
+			if at, ok := undone[place{t.Place.PageID, t.Place.Line + int64(n)}]; ok {
+				t.Postings[n].Reverses = names[at]
+			}
+		}
+	}
+	return nil
+}
+
+// reversedPostings returns which of the postings at the given places were reversed.
+func reversedPostings(ctx context.Context, tx *sqldb.Tx, places []place) (map[place]bool, error) {
+	undone := map[place]bool{}
+	err := tx.EachOfRows(ctx, `SELECT p.reverses_page_id, p.reverses_line FROM ROWS AS k CROSS JOIN postings AS p
+		WHERE p.reverses_page_id = k.page_id AND p.reverses_line = k.line`, placeColumns, len(places), rowOfPlace(places),
+		func(rows *sqldb.Rows) error {
+			var at place
+			err := rows.Scan(&at.page, &at.line)
+			undone[at] = true
+			return err
+		})
+	return undone, err
 }
 
 // TransactionFilter selects transactions. Zero values select all.
 type TransactionFilter struct {
-	AccountID  uuid.UUID   // with a posting to this account, on either side
-	Journal    string      // of this journal
-	From, To   ledger.Date // effective dates, both inclusive
-	RecordedAt time.Time   // recorded at this instant or before
-	After      Cursor      // for the next page: CursorOf the last one of the page before
-	Limit      int         // 1 to MaxPage
+	AccountID  uuid.UUID     // with a posting to this account, on either side
+	Journal    string        // of this journal
+	From, To   ledger.Date   // effective dates, both inclusive
+	RecordedAt time.Time     // recorded at this instant or before
+	Source     ledger.Source // of this channel and, where it is set, this id; the date is not looked at
+	// MinAmount and MaxAmount, in minor units, both inclusive, select transactions
+	// with a posting of such an amount (to the account, where one is named).
+	MinAmount, MaxAmount ledger.Amount
+	// MetadataKey selects transactions with this key, and where it is set with
+	// MetadataValue under it.
+	MetadataKey, MetadataValue string
+	After                      ledger.Cursor // for the next page: Place of the last one of the page before
+	Limit                      int           // 1 to MaxPage
 }
 
 // ListTransactions returns a page of transactions with their postings, in the
-// order of Cursor. Pages stay stable under writes.
+// order of the journal: effective date, then recording. Pages stay stable under
+// writes. An account, a source id or a range of dates is found by index; the other
+// conditions are looked at one transaction after the other.
 func ListTransactions(ctx context.Context, tx *sqldb.Tx, f TransactionFilter) ([]ledger.Transaction, error) {
 	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
+	places, err := f.places(ctx, tx)
+	if err != nil {
+		return nil, fmt.Errorf("list transactions: %w", err)
+	}
+	list, err := transactionsAt(ctx, tx, places)
+	if err != nil {
+		return nil, fmt.Errorf("list transactions: %w", err)
+	}
+	return list, nil
+}
+
+// places finds a page of the transactions that the filter selects.
+func (f TransactionFilter) places(ctx context.Context, tx *sqldb.Tx) ([]place, error) {
 	var q sqldb.Where
-	if f.Journal != "" {
-		q.And("t.journal = ?", f.Journal)
+	overPages(&q, "p.page_id", f.From, f.To)
+	if f.After != (ledger.Cursor{}) {
+		q.And("p.page_id >= ?", f.After.PageID) // lets an index start there
+		q.And("(p.page_id > ? OR p.line - p.ordinal > ?)", f.After.PageID, f.After.Line)
 	}
-	order := "t.effective_date, t.recorded_at, t.id"
-	id := "t.id"
-	source := "transactions t"
-	if f.AccountID != uuid.Nil {
-		// Each side has its own index; the union finds the page without reading on.
-		order, id = "p.effective_date, p.recorded_at, p.transaction_id", "p.transaction_id"
-		source = "postings p"
-		if f.Journal != "" {
-			source += " JOIN transactions t ON t.id = p.transaction_id"
+	head := "p" // the posting with the header, where it is asked about
+	source := "postings AS p"
+	if f.byPosting() {
+		if f.byHeader() {
+			head = "h"
+			source += " JOIN postings AS h ON h.page_id = p.page_id AND h.line = p.line - p.ordinal"
 		}
+		if f.MinAmount != 0 {
+			q.And("p.amount >= ?", f.MinAmount)
+		}
+		if f.MaxAmount != 0 {
+			q.And("p.amount <= ?", f.MaxAmount)
+		}
+	} else {
+		q.And("p.ordinal = 0")
 	}
-	at := strings.Split(order, ", ")
-	if !f.From.IsZero() {
-		q.And(at[0]+" >= ?", f.From)
-	}
-	if !f.To.IsZero() {
-		q.And(at[0]+" <= ?", f.To)
-	}
+	f.andHeader(&q, head)
 	if !f.RecordedAt.IsZero() {
-		q.And(at[1]+" <= ?", f.RecordedAt)
-	}
-	if f.After != (Cursor{}) {
-		q.And(at[0]+" >= ?", f.After.EffectiveDate) // lets an index start there
-		q.And("("+order+") > (?, ?, ?)", f.After.EffectiveDate, f.After.RecordedAt, f.After.ID)
+		source += " JOIN pages AS g ON g.id = p.page_id"
+		q.And("g.recorded_at <= ?", f.RecordedAt)
 	}
 	page := func(condition string) string {
-		return fmt.Sprintf("SELECT DISTINCT %s, %s AS id FROM %s WHERE %s ORDER BY %s LIMIT %d",
-			strings.Join(at[:2], ", "), id, source, condition, order, f.Limit)
+		return fmt.Sprintf("SELECT DISTINCT p.page_id, p.line - p.ordinal AS line FROM %s WHERE %s ORDER BY p.page_id, line LIMIT %d",
+			source, condition, f.Limit)
 	}
 	query := page(q.Condition())
 	if f.AccountID != uuid.Nil {
-		debits, credits := q, q
-		debits.And("p.debit_account_id = ?", f.AccountID)
-		credits.And("p.credit_account_id = ?", f.AccountID) // the same argument, at the same place
-		query = fmt.Sprintf(`SELECT effective_date, recorded_at, id
-			FROM (SELECT * FROM (%s) AS d UNION SELECT * FROM (%s) AS c) AS both_sides ORDER BY effective_date, recorded_at, id LIMIT %d`,
+		account, err := accountNo(ctx, tx, f.AccountID)
+		if err != nil {
+			return nil, err
+		}
+		debits, credits := q, q // each side has its own index
+		debits.And("p.debit_no = ?", account)
+		credits.And("p.credit_no = ?", account) // the same argument, at the same place
+		query = fmt.Sprintf("SELECT page_id, line FROM (SELECT * FROM (%s) AS d UNION SELECT * FROM (%s) AS c) AS both_sides ORDER BY page_id, line LIMIT %d",
 			page(debits.Condition()), page(credits.Condition()), f.Limit)
 		q = debits
 	}
-	var ids []uuid.UUID
-	err := tx.Each(ctx, query, q.Args, func(rows *sqldb.Rows) error {
-		var at Cursor
-		err := rows.Scan(&at.EffectiveDate, &at.RecordedAt, &at.ID)
-		ids = append(ids, at.ID)
-		return err
+	return sqldb.Collect(ctx, tx, query, q.Args, func(rows *sqldb.Rows) (place, error) {
+		var at place
+		err := rows.Scan(&at.page, &at.line)
+		return at, err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list transactions: %w", err)
+}
+
+// byPosting says that the filter is about postings, not transactions alone.
+func (f TransactionFilter) byPosting() bool {
+	return f.AccountID != uuid.Nil || f.MinAmount != 0 || f.MaxAmount != 0
+}
+
+func (f TransactionFilter) byHeader() bool {
+	return f.Journal != "" || f.Source.Channel != "" || f.MetadataKey != ""
+}
+
+// andHeader adds what the filter asks of the header on the posting that is called head.
+func (f TransactionFilter) andHeader(q *sqldb.Where, head string) {
+	if f.Journal != "" {
+		q.And(head+".journal = ?", f.Journal)
 	}
-	found, err := transactionsByID(ctx, tx, ids)
-	if err != nil {
-		return nil, fmt.Errorf("list transactions: %w", err)
+	if f.Source.Channel != "" {
+		q.And(head+".source_channel = ?", f.Source.Channel)
 	}
-	list := make([]ledger.Transaction, len(ids))
-	for i, id := range ids {
-		list[i] = found[id]
+	if f.Source.ID != "" {
+		q.And(head+".source_id = ?", f.Source.ID)
 	}
-	return list, nil
+	switch {
+	case f.MetadataKey != "" && f.MetadataValue != "":
+		q.And(head+".metadata ->> ? = ?", f.MetadataKey, f.MetadataValue)
+	case f.MetadataKey != "":
+		q.And(head+".metadata ->> ? IS NOT NULL", f.MetadataKey)
+	}
+}
+
+// overPages adds that a page id is of an effective date from one to another,
+// both inclusive; a zero date is no bound.
+func overPages(q *sqldb.Where, column string, from, to ledger.Date) {
+	if !from.IsZero() {
+		q.And(column+" >= ?", firstPage(from))
+	}
+	if !to.IsZero() {
+		q.And(column+" < ?", firstPage(to.AddDays(1)))
+	}
 }

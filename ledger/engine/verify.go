@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -65,7 +64,7 @@ func (e *Engine) Verify(ctx context.Context, progress func(done, total int64)) (
 	err := e.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		report = Report{}
 		v := &verifier{tx: tx, report: &report, progress: progress,
-			accounts: map[uuid.UUID]*verified{}}
+			accounts: map[uuid.UUID]*verified{}, numbers: map[int64]uuid.UUID{}}
 		for _, step := range []func(context.Context) error{v.readAccounts, v.readTransactions, v.readReversals,
 			v.readHolds, v.readReleases, v.compareBalances} {
 			if err := step(ctx); err != nil {
@@ -85,6 +84,7 @@ type verifier struct {
 	report   *Report
 	progress func(done, total int64)
 	accounts map[uuid.UUID]*verified
+	numbers  map[int64]uuid.UUID // of accounts
 }
 
 // verified is an account with its balance as computed.
@@ -94,9 +94,10 @@ type verified struct {
 }
 
 func (v *verifier) readAccounts(ctx context.Context) error {
-	return v.tx.Each(ctx, "SELECT "+accountColumns+" FROM accounts", nil, func(rows *sqldb.Rows) error {
-		a, err := scanAccount(rows)
-		v.accounts[a.ID] = &verified{account: a}
+	return v.tx.Each(ctx, "SELECT no, "+accountColumns+" FROM accounts", nil, func(rows *sqldb.Rows) error {
+		a, err := scanNumbered(rows)
+		v.accounts[a.ID] = &verified{account: a.Account}
+		v.numbers[a.no] = a.ID
 		v.report.Accounts++
 		return err
 	})
@@ -105,123 +106,171 @@ func (v *verifier) readAccounts(ctx context.Context) error {
 // progressEvery is how many postings are read between two calls of progress.
 const progressEvery = 10_000
 
-// readTransactions reads transactions and postings side by side, in the order of
-// their primary keys.
+// readTransactions reads the postings in the order of the journal, page by page.
 func (v *verifier) readTransactions(ctx context.Context) error {
 	var total int64
-	if err := v.tx.QueryRow(ctx, "SELECT COUNT(*) FROM postings", nil, &total); err != nil {
+	if err := v.tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(postings), 0) AS "+v.tx.Int8()+") FROM pages", nil, &total); err != nil {
 		return err
 	}
 	v.progress(0, total)
-	var t struct {
-		id             uuid.UUID
-		postings, seen int64
-		effective      ledger.Date
-		recorded       time.Time
-		key            string
-	}
-	finish := func() {
-		if t.id != uuid.Nil && t.postings != t.seen {
-			v.report.add("transaction "+t.id.String(), "number of postings", t.seen, t.postings)
-		}
-	}
-	err := v.tx.Each(ctx, `SELECT t.id, t.idempotency_key, t.postings, t.effective_date, t.recorded_at,
-			p.ordinal, p.debit_account_id, p.credit_account_id, COALESCE(p.amount, 0), COALESCE(p.currency, ''), p.effective_date, p.recorded_at
-		FROM transactions t LEFT JOIN postings p ON p.transaction_id = t.id ORDER BY t.id, p.ordinal`, nil,
-		func(rows *sqldb.Rows) error {
-			var id uuid.UUID
-			var key string
-			var postings int64
-			var ordinal *int64
-			var effective, postingEffective ledger.Date
-			var recorded, postingRecorded time.Time
-			var p ledger.Posting
-			if err := rows.Scan(&id, &key, &postings, &effective, &recorded, &ordinal, &p.Debit, &p.Credit, &p.Amount,
-				&p.Currency, &postingEffective, &postingRecorded); err != nil {
-				return err
-			}
-			if id != t.id {
-				finish()
-				t.id, t.key, t.postings, t.seen, t.effective, t.recorded = id, key, postings, 0, effective, recorded
-				v.report.Transactions++
-				if want := ledger.IDOfKey(key); want != id {
-					v.report.add("transaction "+id.String(), "id for key "+key, want, id)
-				}
-			}
-			if ordinal == nil {
-				return nil
-			}
-			subject := func() string { return fmt.Sprintf("posting %d of transaction %s", *ordinal, id) }
-			if *ordinal != t.seen {
-				v.report.add(subject(), "ordinal", t.seen, *ordinal)
-			}
-			if postingEffective != effective {
-				v.report.add(subject(), "effective date", effective, postingEffective)
-			}
-			if !postingRecorded.Equal(recorded) {
-				v.report.add(subject(), "recorded time", recorded, postingRecorded)
-			}
-			t.seen++
-			v.report.Postings++
-			if v.report.Postings%progressEvery == 0 {
-				v.progress(v.report.Postings, total)
-			}
-			return v.count(p, subject, func(d, c *delta, amount ledger.Amount) { d.debitsPosted, c.creditsPosted = amount, amount })
-		})
-	if err != nil {
+	walk := pageWalk{verifier: v, total: total}
+	if err := walk.read(ctx); err != nil {
 		return err
 	}
-	finish()
-	if v.report.Postings != total {
-		v.report.add("the book", "number of postings that belong to a transaction", v.report.Postings, total)
-	}
+	walk.finishPage()
 	v.progress(v.report.Postings, total)
+	return v.readRequests(ctx)
+}
+
+// pageWalk checks postings as they follow each other on their pages.
+type pageWalk struct {
+	*verifier
+	total int64
+	page  struct{ id, transactions, postings, seenTransactions, seenPostings int64 }
+	t     struct {
+		id             uuid.UUID
+		postings, seen int64
+	}
+}
+
+func (w *pageWalk) read(ctx context.Context) error {
+	return w.tx.Each(ctx, `SELECT g.id, g.transactions, g.postings, p.line, p.transaction_id, COALESCE(p.ordinal, 0), COALESCE(p.debit_no, 0),
+			COALESCE(p.credit_no, 0), COALESCE(p.amount, 0), COALESCE(p.currency, ''), COALESCE(p.postings, 0), COALESCE(p.idempotency_key, '')
+		FROM pages AS g LEFT JOIN postings AS p ON p.page_id = g.id ORDER BY g.id, p.line`, nil, func(rows *sqldb.Rows) error {
+		var page, transactions, postings, ordinal, count int64
+		var line *int64
+		var debit, credit int64
+		var id uuid.UUID
+		var key string
+		var p ledger.Posting
+		if err := rows.Scan(&page, &transactions, &postings, &line, &id, &ordinal, &debit, &credit, &p.Amount, &p.Currency,
+			&count, &key); err != nil {
+			return err
+		}
+		if page != w.page.id {
+			w.finishPage()
+			w.page.id, w.page.transactions, w.page.postings = page, transactions, postings
+			w.page.seenTransactions, w.page.seenPostings = 0, 0
+		}
+		if line == nil {
+			return nil
+		}
+		w.posting(*line, ordinal, id, count, key)
+		subject := func() string { return fmt.Sprintf("posting %d of transaction %s", ordinal, id) }
+		p.Debit, p.Credit = w.numbers[debit], w.numbers[credit]
+		return w.count(p, subject, delta{debitsPosted: p.Amount}, delta{creditsPosted: p.Amount})
+	})
+}
+
+// posting checks that a posting follows on the one before it.
+func (w *pageWalk) posting(line, ordinal int64, id uuid.UUID, count int64, key string) {
+	if line != w.page.seenPostings {
+		w.report.add(fmt.Sprintf("page %d", w.page.id), "line of the next posting", w.page.seenPostings, line)
+	}
+	w.page.seenPostings++
+	w.report.Postings++
+	if w.report.Postings%progressEvery == 0 {
+		w.progress(w.report.Postings, w.total)
+	}
+	if ordinal == 0 {
+		w.finishTransaction()
+		w.t.id, w.t.postings, w.t.seen = id, count, 0
+		w.page.seenTransactions++
+		w.report.Transactions++
+		if want := ledger.IDOfKey(key); want != id {
+			w.report.add("transaction "+id.String(), "id for key "+key, want, id)
+		}
+	}
+	if id != w.t.id || ordinal != w.t.seen {
+		w.report.add(fmt.Sprintf("posting %d of transaction %s", ordinal, id), "place on page "+fmt.Sprint(w.page.id),
+			fmt.Sprintf("posting %d of transaction %s", w.t.seen, w.t.id), "line "+fmt.Sprint(line))
+	}
+	w.t.seen++
+}
+
+func (w *pageWalk) finishTransaction() {
+	if w.t.id != uuid.Nil && w.t.postings != w.t.seen {
+		w.report.add("transaction "+w.t.id.String(), "number of postings", w.t.seen, w.t.postings)
+	}
+	w.t.id = uuid.Nil
+}
+
+func (w *pageWalk) finishPage() {
+	w.finishTransaction()
+	if w.page.seenPostings != w.page.postings {
+		w.report.add(fmt.Sprintf("page %d", w.page.id), "number of postings", w.page.seenPostings, w.page.postings)
+	}
+	if w.page.seenTransactions != w.page.transactions {
+		w.report.add(fmt.Sprintf("page %d", w.page.id), "number of transactions", w.page.seenTransactions, w.page.transactions)
+	}
+}
+
+// readRequests checks that every transaction has its request, and that every
+// request points to a transaction, a hold or a release.
+func (v *verifier) readRequests(ctx context.Context) error {
+	for _, check := range []struct{ what, want, query string }{
+		{"transaction", "the place that its request names", `SELECT p.transaction_id FROM postings AS p
+			LEFT JOIN requests AS r ON r.id = p.transaction_id WHERE p.ordinal = 0 AND (r.id IS NULL OR r.page_id IS NULL OR r.page_id <> p.page_id OR r.line <> p.line)`},
+		{"request", "a transaction where it says", `SELECT r.id FROM requests AS r LEFT JOIN postings AS p ON p.page_id = r.page_id AND p.line = r.line
+			WHERE r.page_id IS NOT NULL AND (p.transaction_id IS NULL OR p.transaction_id <> r.id)`},
+		{"request", "a hold, or the release of one", `SELECT r.id FROM requests AS r LEFT JOIN holds AS h ON h.id = r.id
+			LEFT JOIN hold_releases AS l ON l.id = r.id WHERE r.page_id IS NULL AND h.id IS NULL AND l.id IS NULL`},
+		{"hold", "its request", `SELECT h.id FROM holds AS h LEFT JOIN requests AS r ON r.id = h.id
+			WHERE r.id IS NULL OR r.page_id IS NOT NULL OR r.request_hash <> h.request_hash`},
+		{"release", "its request", `SELECT l.id FROM hold_releases AS l LEFT JOIN requests AS r ON r.id = l.id
+			WHERE r.id IS NULL OR r.page_id IS NOT NULL OR r.request_hash <> l.request_hash`},
+	} {
+		err := v.tx.Each(ctx, fmt.Sprintf("%s ORDER BY 1 LIMIT %d", check.query, maxDifferences), nil, func(rows *sqldb.Rows) error {
+			var id uuid.UUID
+			err := rows.Scan(&id)
+			v.report.add(check.what+" "+id.String(), "what it has", check.want, "nothing of the kind")
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 // count adds a posting or a pending amount to both of its accounts.
-func (v *verifier) count(p ledger.Posting, subject func() string, set func(debit, credit *delta, amount ledger.Amount)) error {
+func (v *verifier) count(p ledger.Posting, subject func() string, debit, credit delta) error {
 	if p.Amount <= 0 {
 		v.report.add(subject(), "amount", "above zero", p.Amount)
 	}
-	changes := map[uuid.UUID]delta{}
-	if err := change(changes, p, set); err != nil {
-		return err
-	}
-	for id, d := range changes {
-		a, ok := v.accounts[id]
+	for _, side := range [...]struct {
+		id    uuid.UUID
+		delta delta
+	}{{p.Debit, debit}, {p.Credit, credit}} {
+		a, ok := v.accounts[side.id]
 		if !ok {
-			v.report.add(subject(), "account", "in the book", id)
+			v.report.add(subject(), "account", "in the book", side.id)
 			continue
 		}
 		if a.account.Currency != p.Currency {
 			v.report.add(subject(), "currency", a.account.Currency, p.Currency)
 		}
-		if err := a.total.add(d); err != nil {
+		if err := a.total.add(side.delta); err != nil {
 			return fmt.Errorf("account %s: %w", a.account.Code, err)
 		}
 	}
 	return nil
 }
 
-// readReversals checks that each reversal is the mirror of what it reverses.
+// readReversals checks that each posting of a reversal is the mirror of the one
+// that it undoes, which belongs to the transaction that is reversed.
 func (v *verifier) readReversals(ctx context.Context) error {
-	return v.tx.Each(ctx, `SELECT r.id, r.reverses,
-			(SELECT COUNT(*) FROM postings o JOIN postings m ON m.transaction_id = r.id AND m.ordinal = o.ordinal
-				AND m.debit_account_id = o.credit_account_id AND m.credit_account_id = o.debit_account_id
-				AND m.amount = o.amount AND m.currency = o.currency WHERE o.transaction_id = r.reverses),
-			(SELECT COUNT(*) FROM postings o WHERE o.transaction_id = r.reverses),
-			(SELECT COUNT(*) FROM postings m WHERE m.transaction_id = r.id)
-		FROM transactions r WHERE r.reverses IS NOT NULL`, nil, func(rows *sqldb.Rows) error {
-		var id, original uuid.UUID
-		var mirrored, originals, mirrors int64
-		if err := rows.Scan(&id, &original, &mirrored, &originals, &mirrors); err != nil {
-			return err
-		}
-		if mirrored != originals || mirrored != mirrors {
-			v.report.add("transaction "+id.String(), "mirrored postings of reversed transaction "+original.String(), originals, mirrored)
-		}
-		return nil
+	return v.tx.Each(ctx, `SELECT m.transaction_id, m.ordinal FROM postings AS m
+		JOIN postings AS h ON h.page_id = m.page_id AND h.line = m.line - m.ordinal
+		LEFT JOIN postings AS o ON o.page_id = m.reverses_page_id AND o.line = m.reverses_line
+		WHERE (m.reverses_page_id IS NOT NULL OR h.reverses IS NOT NULL) AND (o.amount IS NULL OR h.reverses IS NULL
+			OR o.transaction_id <> h.reverses OR o.debit_no <> m.credit_no OR o.credit_no <> m.debit_no
+			OR o.amount <> m.amount OR o.currency <> m.currency) ORDER BY m.page_id, m.line`, nil, func(rows *sqldb.Rows) error {
+		var id uuid.UUID
+		var ordinal int64
+		err := rows.Scan(&id, &ordinal)
+		v.report.add(fmt.Sprintf("posting %d of transaction %s", ordinal, id), "posting that it undoes", "its mirror, of the transaction that is reversed", "another")
+		return err
 	})
 }
 
@@ -229,9 +278,9 @@ func (v *verifier) readReversals(ctx context.Context) error {
 // requests that released them, and adds what is still pending to the accounts.
 func (v *verifier) readHolds(ctx context.Context) error {
 	return v.tx.Each(ctx, `SELECT `+holdColumns+`,
-			CAST(COALESCE((SELECT SUM(p.amount) FROM transactions t JOIN postings p ON p.transaction_id = t.id
-				WHERE t.hold_id = holds.id AND p.debit_account_id = holds.debit_account_id
-				AND p.credit_account_id = holds.credit_account_id), 0) AS `+v.tx.Int8()+`),
+			CAST(COALESCE((SELECT SUM(p.amount) FROM postings AS p
+				JOIN accounts AS d ON d.no = p.debit_no JOIN accounts AS c ON c.no = p.credit_no
+				WHERE p.hold_id = holds.id AND d.id = holds.debit_account_id AND c.id = holds.credit_account_id), 0) AS `+v.tx.Int8()+`),
 			COALESCE((SELECT r.amount FROM hold_releases r WHERE r.hold_id = holds.id), 0)
 		FROM holds ORDER BY id`, nil, func(rows *sqldb.Rows) error {
 		var h ledger.Hold
@@ -253,7 +302,7 @@ func (v *verifier) readHolds(ctx context.Context) error {
 			return nil
 		}
 		p := ledger.Posting{Debit: h.Debit, Credit: h.Credit, Amount: h.Remaining(), Currency: h.Currency}
-		return v.count(p, subject, func(d, c *delta, amount ledger.Amount) { d.debitsPending, c.creditsPending = amount, amount })
+		return v.count(p, subject, delta{debitsPending: p.Amount}, delta{creditsPending: p.Amount})
 	})
 }
 
@@ -291,8 +340,8 @@ func (v *verifier) readReleases(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return v.tx.Each(ctx, `SELECT id, hold_id FROM transactions
-		WHERE hold_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.id = transactions.hold_id) ORDER BY id`,
+	return v.tx.Each(ctx, `SELECT p.transaction_id, p.hold_id FROM postings AS p
+		WHERE p.hold_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM holds AS h WHERE h.id = p.hold_id) ORDER BY p.transaction_id`,
 		nil, func(rows *sqldb.Rows) error {
 			var id, hold uuid.UUID
 			if err := rows.Scan(&id, &hold); err != nil {
@@ -307,20 +356,21 @@ func (v *verifier) readReleases(ctx context.Context) error {
 func (v *verifier) compareBalances(ctx context.Context) error {
 	stored := map[uuid.UUID]*delta{}
 	rowsOf := map[uuid.UUID]int{}
-	err := v.tx.Each(ctx, `SELECT account_id, side, currency, min_balance, max_balance, debits_posted, credits_posted,
-			debits_pending, credits_pending FROM balances ORDER BY account_id, shard`, nil, func(rows *sqldb.Rows) error {
-		var id uuid.UUID
+	err := v.tx.Each(ctx, `SELECT account_no, side, currency, min_balance, max_balance, debits_posted, credits_posted,
+			debits_pending, credits_pending FROM balances ORDER BY account_no, shard`, nil, func(rows *sqldb.Rows) error {
+		var no int64
 		var side ledger.Side
 		var currency ledger.Currency
 		var minimum, maximum *ledger.Amount
 		var d delta
-		if err := rows.Scan(&id, &side, &currency, &minimum, &maximum, &d.debitsPosted, &d.creditsPosted,
+		if err := rows.Scan(&no, &side, &currency, &minimum, &maximum, &d.debitsPosted, &d.creditsPosted,
 			&d.debitsPending, &d.creditsPending); err != nil {
 			return err
 		}
+		id := v.numbers[no]
 		a, ok := v.accounts[id]
 		if !ok {
-			v.report.add("balance of "+id.String(), "account", "in the book", "missing")
+			v.report.add(fmt.Sprintf("balance of account number %d", no), "account", "in the book", "missing")
 			return nil
 		}
 		subject := "account " + a.account.Code

@@ -20,7 +20,7 @@ type Model struct {
 	Holds        map[uuid.UUID]ledger.Hold
 	Transactions map[uuid.UUID]ledger.Transaction
 
-	reversed map[uuid.UUID]bool
+	reversed map[ledger.PostingRef]bool
 	keys     map[string]answer
 }
 
@@ -37,7 +37,7 @@ func NewModel() *Model {
 		Balances:     map[uuid.UUID]ledger.Balance{},
 		Holds:        map[uuid.UUID]ledger.Hold{},
 		Transactions: map[uuid.UUID]ledger.Transaction{},
-		reversed:     map[uuid.UUID]bool{},
+		reversed:     map[ledger.PostingRef]bool{},
 		keys:         map[string]answer{},
 	}
 }
@@ -230,19 +230,32 @@ func expired(h ledger.Hold, now time.Time) bool {
 
 func (m *Model) reverse(id uuid.UUID, r ledger.ReverseRequest) (uuid.UUID, ledger.Code) {
 	original, ok := m.Transactions[r.TransactionID]
-	switch {
-	case !ok:
+	if !ok {
 		return uuid.Nil, ledger.CodeNotFound
-	case m.reversed[original.ID]:
-		return uuid.Nil, ledger.CodeAlreadyReversed
+	}
+	ordinals := r.Postings
+	if len(ordinals) == 0 {
+		for i := range original.Postings {
+			ordinals = append(ordinals, i)
+		}
 	}
 	t := ledger.Transaction{ID: id, Key: r.Key, Reverses: original.ID}
-	for _, p := range original.Postings {
-		t.Postings = append(t.Postings, ledger.Posting{Debit: p.Credit, Credit: p.Debit, Amount: p.Amount, Currency: p.Currency})
+	for _, i := range ordinals {
+		ref := ledger.PostingRef{TransactionID: original.ID, Ordinal: i}
+		switch {
+		case i >= len(original.Postings):
+			return uuid.Nil, ledger.CodeInvalid
+		case m.reversed[ref]:
+			return uuid.Nil, ledger.CodeAlreadyReversed
+		}
+		p := original.Postings[i]
+		t.Postings = append(t.Postings, ledger.Posting{Debit: p.Credit, Credit: p.Debit, Amount: p.Amount, Currency: p.Currency, Reverses: ref})
 	}
 	if code := m.record(t, nil); code != "" {
 		return uuid.Nil, code
 	}
-	m.reversed[original.ID] = true
+	for _, p := range t.Postings {
+		m.reversed[p.Reverses] = true
+	}
 	return id, ""
 }

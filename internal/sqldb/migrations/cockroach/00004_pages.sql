@@ -1,0 +1,279 @@
+-- The journal in pages: what one commit recorded for one effective date lies
+-- together, and a transaction's header is on its first posting. See
+-- docs/decisions/0006-journal-pages.md.
+-- +goose NO TRANSACTION
+-- +goose Up
+
+-- The short number by which postings and balances refer to an account.
+ALTER TABLE accounts ADD COLUMN no int8 NOT NULL DEFAULT unique_rowid();
+CREATE UNIQUE INDEX accounts_by_no ON accounts (no, currency);
+
+-- Tables in one transaction are one change of the schema, which takes CockroachDB
+-- a tenth of the time.
+-- +goose StatementBegin
+BEGIN;
+-- A request that was carried out: its key's id, and where its transaction is.
+-- Requests of holds and of their release have no transaction.
+CREATE TABLE requests (
+    id           uuid  PRIMARY KEY, -- UUIDv5 of the idempotency key
+    request_hash bytea NOT NULL CHECK (length(request_hash) = 32),
+    page_id      int8,
+    line         int8,
+    CONSTRAINT request_place CHECK ((page_id IS NULL) = (line IS NULL))
+);
+
+-- id sorts by effective date, then by recording time: days since 1900-01-01 in
+-- the high bits, 50-microsecond steps since 2000 in the low 46.
+CREATE TABLE pages (
+    id             int8 PRIMARY KEY,
+    effective_date date    NOT NULL,
+    adjustment     int8 NOT NULL CHECK (adjustment IN (0, 1)), -- 1: may lie in a soft-closed period
+    recorded_at    timestamptz NOT NULL,
+    transactions   int8 NOT NULL CHECK (transactions > 0),
+    postings       int8 NOT NULL CHECK (postings >= transactions),
+    CONSTRAINT page_of_date CHECK (id >> 46 = effective_date - DATE '1900-01-01')
+);
+CREATE INDEX pages_by_recording ON pages (recorded_at, id);
+
+-- The pages that the sealer has yet to number.
+CREATE TABLE unsealed_pages (
+    page_id int8 PRIMARY KEY REFERENCES pages (id)
+);
+
+CREATE TABLE new_postings (
+    page_id          int8 NOT NULL REFERENCES pages (id),
+    line             int8 NOT NULL CHECK (line >= 0),
+    transaction_id   uuid    NOT NULL,
+    ordinal          int8 NOT NULL CHECK (ordinal BETWEEN 0 AND 999),
+    debit_no         int8 NOT NULL,
+    credit_no        int8 NOT NULL,
+    amount           int8 NOT NULL CONSTRAINT posting_amount CHECK (amount > 0),
+    currency         text    NOT NULL,
+    reverses_page_id int8, -- the posting that this one undoes
+    reverses_line    int8,
+    -- the transaction's header, where ordinal is 0
+    postings         int8 CHECK (postings BETWEEN 1 AND 1000),
+    idempotency_key  text,
+    journal          text    CHECK (length(journal) BETWEEN 1 AND 8),
+    label            text,
+    source_channel   text,
+    source_id        text,
+    source_date      date,
+    metadata         jsonb, -- NULL: none
+    reverses         uuid    REFERENCES requests (id),
+    hold_id          uuid,
+    PRIMARY KEY (page_id, line),
+    FOREIGN KEY (debit_no, currency) REFERENCES accounts (no, currency),
+    FOREIGN KEY (credit_no, currency) REFERENCES accounts (no, currency),
+    CONSTRAINT posting_two_accounts CHECK (debit_no <> credit_no),
+    CONSTRAINT posting_undoes_one CHECK ((reverses_page_id IS NULL) = (reverses_line IS NULL)),
+    CONSTRAINT posting_header CHECK ((ordinal = 0) = (postings IS NOT NULL) AND (ordinal = 0) = (idempotency_key IS NOT NULL)
+        AND (ordinal = 0) = (journal IS NOT NULL) AND (ordinal = 0) = (label IS NOT NULL)
+        AND (ordinal = 0 OR (source_channel IS NULL AND source_id IS NULL AND source_date IS NULL AND metadata IS NULL
+            AND reverses IS NULL AND hold_id IS NULL)))
+);
+
+CREATE TABLE new_balances (
+    account_no      int8 NOT NULL,
+    shard           int8 NOT NULL CHECK (shard BETWEEN 0 AND 63),
+    currency        text    NOT NULL,
+    side            text    NOT NULL CHECK (side IN ('debit', 'credit')),
+    min_balance     int8,
+    max_balance     int8,
+    debits_posted   int8 NOT NULL DEFAULT 0 CHECK (debits_posted >= 0),
+    credits_posted  int8 NOT NULL DEFAULT 0 CHECK (credits_posted >= 0),
+    debits_pending  int8 NOT NULL DEFAULT 0,
+    credits_pending int8 NOT NULL DEFAULT 0,
+    version         int8 NOT NULL DEFAULT 0,
+    changed_at      timestamptz NOT NULL, -- recording time of the last change; it never goes back
+    closed_debits   int8, -- what stood here when the account was closed
+    closed_credits  int8,
+    PRIMARY KEY (account_no, shard),
+    FOREIGN KEY (account_no, currency) REFERENCES accounts (no, currency),
+    CONSTRAINT balance_minimum CHECK (min_balance IS NULL OR min_balance <= CASE side
+        WHEN 'credit' THEN credits_posted - debits_posted - debits_pending
+        ELSE debits_posted - credits_posted - credits_pending END),
+    CONSTRAINT balance_maximum CHECK (max_balance IS NULL OR max_balance >= CASE side
+        WHEN 'credit' THEN credits_posted - debits_posted + credits_pending
+        ELSE debits_posted - credits_posted + debits_pending END),
+    -- a shard may release what another one held; a whole account cannot
+    CONSTRAINT balance_pending CHECK ((min_balance IS NULL AND max_balance IS NULL)
+        OR (debits_pending >= 0 AND credits_pending >= 0)),
+    CONSTRAINT balance_closed CHECK ((closed_debits IS NULL AND closed_credits IS NULL)
+        OR (debits_posted = closed_debits AND credits_posted = closed_credits AND debits_pending = 0 AND credits_pending = 0))
+);
+CREATE INDEX postings_by_debit ON new_postings (debit_no, page_id, line);
+CREATE INDEX postings_by_credit ON new_postings (credit_no, page_id, line);
+CREATE INDEX postings_by_source ON new_postings (source_channel, source_id) WHERE source_id IS NOT NULL;
+CREATE INDEX postings_of_hold ON new_postings (hold_id) WHERE hold_id IS NOT NULL;
+CREATE INDEX postings_of_reversal ON new_postings (reverses) WHERE reverses IS NOT NULL;
+CREATE UNIQUE INDEX postings_reversed_once ON new_postings (reverses_page_id, reverses_line) WHERE reverses_page_id IS NOT NULL;
+COMMIT;
+-- +goose StatementEnd
+
+CREATE TABLE placed AS
+    SELECT t.id AS id,
+        (((t.effective_date - DATE '1900-01-01')::int8 << 46)
+            + ROW_NUMBER() OVER (PARTITION BY t.effective_date ORDER BY t.recorded_at, t.id))::int8 AS page_id
+    FROM transactions AS t;
+CREATE UNIQUE INDEX placed_by_id ON placed (id);
+INSERT INTO pages (id, effective_date, adjustment, recorded_at, transactions, postings)
+    SELECT l.page_id, t.effective_date, 0, t.recorded_at, 1, t.postings FROM transactions AS t JOIN placed AS l ON l.id = t.id;
+INSERT INTO unsealed_pages (page_id) SELECT id FROM pages;
+INSERT INTO requests (id, request_hash, page_id, line)
+    SELECT t.id, t.request_hash, l.page_id, 0 FROM transactions AS t JOIN placed AS l ON l.id = t.id
+    UNION ALL SELECT id, request_hash, NULL, NULL FROM holds
+    UNION ALL SELECT id, request_hash, NULL, NULL FROM hold_releases;
+INSERT INTO new_postings (page_id, line, transaction_id, ordinal, debit_no, credit_no, amount, currency, reverses_page_id, reverses_line,
+        postings, idempotency_key, journal, label, source_channel, source_id, source_date, metadata, reverses, hold_id)
+    SELECT l.page_id, p.ordinal, p.transaction_id, p.ordinal, d.no, c.no, p.amount, p.currency, o.page_id,
+        CASE WHEN o.page_id IS NOT NULL THEN p.ordinal END,
+        CASE p.ordinal WHEN 0 THEN t.postings END, CASE p.ordinal WHEN 0 THEN t.idempotency_key END,
+        CASE p.ordinal WHEN 0 THEN t.journal END, CASE p.ordinal WHEN 0 THEN t.label END,
+        CASE p.ordinal WHEN 0 THEN t.source_channel END, CASE p.ordinal WHEN 0 THEN t.source_id END,
+        CASE p.ordinal WHEN 0 THEN t.source_date END, CASE p.ordinal WHEN 0 THEN NULLIF(t.metadata, '{}'::jsonb) END,
+        CASE p.ordinal WHEN 0 THEN t.reverses END, CASE p.ordinal WHEN 0 THEN t.hold_id END
+    FROM postings AS p
+    JOIN transactions AS t ON t.id = p.transaction_id
+    JOIN placed AS l ON l.id = p.transaction_id
+    JOIN accounts AS d ON d.id = p.debit_account_id
+    JOIN accounts AS c ON c.id = p.credit_account_id
+    LEFT JOIN placed AS o ON o.id = t.reverses;
+DROP TABLE placed;
+
+INSERT INTO new_balances (account_no, shard, currency, side, min_balance, max_balance, debits_posted, credits_posted,
+        debits_pending, credits_pending, version, changed_at)
+    SELECT a.no, b.shard, b.currency, b.side, b.min_balance, b.max_balance, b.debits_posted, b.credits_posted,
+        b.debits_pending, b.credits_pending, b.version,
+        GREATEST((SELECT MAX(recorded_at) FROM transactions), a.opened_at)
+    FROM balances AS b JOIN accounts AS a ON a.id = b.account_id;
+
+-- +goose StatementBegin
+BEGIN;
+-- What referred to transactions and postings refers to requests.
+ALTER TABLE orders
+    DROP CONSTRAINT orders_transaction_id_fkey,
+    ADD CONSTRAINT orders_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id);
+ALTER TABLE payouts
+    DROP CONSTRAINT payouts_transaction_id_fkey,
+    DROP CONSTRAINT payouts_cancel_transaction_id_fkey,
+    DROP CONSTRAINT payouts_settlement_transaction_id_fkey,
+    DROP CONSTRAINT payouts_return_transaction_id_fkey,
+    ADD CONSTRAINT payouts_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id),
+    ADD CONSTRAINT payouts_cancel_transaction_id_request FOREIGN KEY (cancel_transaction_id) REFERENCES requests (id),
+    ADD CONSTRAINT payouts_settlement_transaction_id_request FOREIGN KEY (settlement_transaction_id) REFERENCES requests (id),
+    ADD CONSTRAINT payouts_return_transaction_id_request FOREIGN KEY (return_transaction_id) REFERENCES requests (id);
+ALTER TABLE bank_entries
+    DROP CONSTRAINT bank_entries_transaction_id_fkey,
+    ADD CONSTRAINT bank_entries_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id);
+ALTER TABLE payout_items
+    DROP CONSTRAINT payout_items_transaction_id_posting_fkey,
+    ADD CONSTRAINT payout_items_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id);
+COMMIT;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+BEGIN;
+DROP TABLE balances;
+DROP TABLE postings;
+DROP TABLE transactions;
+ALTER TABLE new_balances RENAME TO balances;
+ALTER TABLE new_postings RENAME TO postings;
+COMMIT;
+-- +goose StatementEnd
+
+CREATE VIEW transactions AS
+    SELECT p.transaction_id AS id, p.idempotency_key, p.journal, p.label, g.effective_date, g.recorded_at, p.source_channel,
+        p.source_id, p.source_date, p.metadata, p.reverses, p.hold_id, p.postings, g.adjustment, p.page_id, p.line
+    FROM postings AS p JOIN pages AS g ON g.id = p.page_id WHERE p.ordinal = 0;
+
+-- +goose Down
+-- There is a way back for a book that has no postings yet. A book that has goes
+-- back to its backup: the older program could not read what this one recorded.
+CREATE TABLE way_back (postings int8 CHECK (postings = 0));
+INSERT INTO way_back SELECT COUNT(*) FROM postings;
+DROP TABLE way_back;
+DROP VIEW transactions;
+DROP TABLE postings;
+CREATE TABLE transactions (
+    id              uuid        PRIMARY KEY, -- UUIDv5 of the idempotency key
+    idempotency_key text        NOT NULL,
+    request_hash    bytea       NOT NULL CHECK (length(request_hash) = 32),
+    journal         text        NOT NULL CHECK (length(journal) BETWEEN 1 AND 8),
+    label           text        NOT NULL,
+    effective_date  date        NOT NULL,
+    recorded_at     timestamptz NOT NULL,
+    source_channel  text,
+    source_id       text,
+    source_date     date,
+    metadata        jsonb       NOT NULL,
+    reverses        uuid        REFERENCES transactions (id),
+    hold_id         uuid,
+    postings        int8        NOT NULL CHECK (postings BETWEEN 1 AND 1000)
+);
+CREATE TABLE postings (
+    transaction_id    uuid        NOT NULL REFERENCES transactions (id),
+    ordinal           int8        NOT NULL CHECK (ordinal BETWEEN 0 AND 999),
+    debit_account_id  uuid        NOT NULL,
+    credit_account_id uuid        NOT NULL,
+    amount            int8        NOT NULL CONSTRAINT posting_amount CHECK (amount > 0),
+    currency          text        NOT NULL,
+    effective_date    date        NOT NULL, -- copies of the transaction's,
+    recorded_at       timestamptz NOT NULL, -- for the history indexes
+    PRIMARY KEY (transaction_id, ordinal),
+    FOREIGN KEY (debit_account_id, currency) REFERENCES accounts (id, currency),
+    FOREIGN KEY (credit_account_id, currency) REFERENCES accounts (id, currency),
+    CONSTRAINT posting_two_accounts CHECK (debit_account_id <> credit_account_id)
+);
+CREATE UNIQUE INDEX transactions_reversed_once ON transactions (reverses) WHERE reverses IS NOT NULL;
+CREATE INDEX transactions_of_hold ON transactions (hold_id) WHERE hold_id IS NOT NULL;
+CREATE INDEX transactions_by_date ON transactions (effective_date, recorded_at, id);
+CREATE INDEX postings_by_debit ON postings (debit_account_id, effective_date, recorded_at) STORING (amount);
+CREATE INDEX postings_by_credit ON postings (credit_account_id, effective_date, recorded_at) STORING (amount);
+ALTER TABLE orders DROP CONSTRAINT orders_transaction_id_request;
+ALTER TABLE orders ADD CONSTRAINT orders_transaction_id_fkey FOREIGN KEY (transaction_id) REFERENCES transactions (id);
+ALTER TABLE payouts DROP CONSTRAINT payouts_transaction_id_request;
+ALTER TABLE payouts ADD CONSTRAINT payouts_transaction_id_fkey FOREIGN KEY (transaction_id) REFERENCES transactions (id);
+ALTER TABLE payouts DROP CONSTRAINT payouts_cancel_transaction_id_request;
+ALTER TABLE payouts ADD CONSTRAINT payouts_cancel_transaction_id_fkey FOREIGN KEY (cancel_transaction_id) REFERENCES transactions (id);
+ALTER TABLE payouts DROP CONSTRAINT payouts_settlement_transaction_id_request;
+ALTER TABLE payouts ADD CONSTRAINT payouts_settlement_transaction_id_fkey FOREIGN KEY (settlement_transaction_id) REFERENCES transactions (id);
+ALTER TABLE payouts DROP CONSTRAINT payouts_return_transaction_id_request;
+ALTER TABLE payouts ADD CONSTRAINT payouts_return_transaction_id_fkey FOREIGN KEY (return_transaction_id) REFERENCES transactions (id);
+ALTER TABLE bank_entries DROP CONSTRAINT bank_entries_transaction_id_request;
+ALTER TABLE bank_entries ADD CONSTRAINT bank_entries_transaction_id_fkey FOREIGN KEY (transaction_id) REFERENCES transactions (id);
+ALTER TABLE payout_items DROP CONSTRAINT payout_items_transaction_id_request;
+ALTER TABLE payout_items ADD CONSTRAINT payout_items_transaction_id_posting_fkey FOREIGN KEY (transaction_id, posting) REFERENCES postings (transaction_id, ordinal);
+DROP TABLE unsealed_pages;
+DROP TABLE pages;
+DROP TABLE requests;
+CREATE TABLE old_balances (
+    account_id      uuid NOT NULL,
+    shard           int8 NOT NULL CHECK (shard BETWEEN 0 AND 63),
+    currency        text NOT NULL,
+    side            text NOT NULL CHECK (side IN ('debit', 'credit')),
+    min_balance     int8,
+    max_balance     int8,
+    debits_posted   int8 NOT NULL DEFAULT 0 CHECK (debits_posted >= 0),
+    credits_posted  int8 NOT NULL DEFAULT 0 CHECK (credits_posted >= 0),
+    debits_pending  int8 NOT NULL DEFAULT 0,
+    credits_pending int8 NOT NULL DEFAULT 0,
+    version         int8 NOT NULL DEFAULT 0,
+    PRIMARY KEY (account_id, shard),
+    FOREIGN KEY (account_id, currency) REFERENCES accounts (id, currency),
+    CONSTRAINT balance_minimum CHECK (min_balance IS NULL OR min_balance <= CASE side
+        WHEN 'credit' THEN credits_posted - debits_posted - debits_pending
+        ELSE debits_posted - credits_posted - credits_pending END),
+    CONSTRAINT balance_maximum CHECK (max_balance IS NULL OR max_balance >= CASE side
+        WHEN 'credit' THEN credits_posted - debits_posted + credits_pending
+        ELSE debits_posted - credits_posted + debits_pending END),
+    -- a shard may release what another one held; a whole account cannot
+    CONSTRAINT balance_pending CHECK ((min_balance IS NULL AND max_balance IS NULL)
+        OR (debits_pending >= 0 AND credits_pending >= 0))
+);
+INSERT INTO old_balances SELECT a.id, b.shard, b.currency, b.side, b.min_balance, b.max_balance, b.debits_posted, b.credits_posted,
+        b.debits_pending, b.credits_pending, b.version FROM balances AS b JOIN accounts AS a ON a.no = b.account_no;
+DROP TABLE balances;
+ALTER TABLE old_balances RENAME TO balances;
+DROP INDEX accounts_by_no CASCADE;
+ALTER TABLE accounts DROP COLUMN no;
