@@ -2,14 +2,17 @@
 // how long callers wait, beside two other ways to write the same transfers on the
 // same database in the same run. The naive way is one SQL transaction a transfer;
 // the floor is the fastest bulk insert of the same rows, without any check.
+//
+// It also measures what callers wait at half of the maximum load, and how costs
+// change as the book grows.
 package ledgerbench
 
 import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"sync"
+	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,6 +33,9 @@ const (
 	Hot1    Workload = "hot-1"   // from any account to the same one
 )
 
+// Workloads are all of them, in the order in which they are measured.
+func Workloads() []Workload { return []Workload{Uniform, Hot10, Hot1} }
+
 // Method says how transfers are written.
 type Method string
 
@@ -43,82 +49,137 @@ const (
 // Options of a run.
 type Options struct {
 	DB       *sqldb.DB // migrated; the run adds accounts, transfers and tables of its own
-	Accounts int       // 12 to MaxAccounts
-	Callers  []int     // for single transfers
-	Bulk     []int     // transfers a call, from one caller
-	Time     time.Duration
-	Progress func(line string) // may be nil
+	Accounts int       // MinAccounts to MaxAccounts
+	// Callers are the numbers of callers that transfer one by one: 1 to MaxCallers.
+	Callers []int
+	// Bulk are the numbers of transfers in one call: 1 to engine.MaxSubmit. Each is
+	// measured with every number of BulkCallers that keeps to MaxInFlight.
+	Bulk        []int
+	BulkCallers []int
+	// History, where it is not empty, replaces the cases above: the book is filled to
+	// these numbers of postings, in rising order, and costs are measured at each.
+	History []int64
+	// FillTime bounds the filling for History, all in all. When it is over the last
+	// costs are measured at the size that was reached.
+	FillTime time.Duration
+	Time     time.Duration        // how long each case is measured, up to MaxTime
+	Progress func(state Progress) // may be nil; called by one goroutine at a time
 	Seed     uint64
+
+	// beforeVerify is for tests: it may spoil the book.
+	beforeVerify func(ctx context.Context, b *bench) error
 }
 
 // Bounds of a run.
 const (
-	MaxAccounts  = 100_000
-	MaxCallers   = 10_000
-	floorBatch   = 2000
-	funding      = ledger.Amount(1_000_000_000_00) // of every account: no transfer is refused
-	maxTransfers = 20_000_000                      // of one case: the latencies are kept in memory
+	MinAccounts = 2 * hotAccounts
+	MaxAccounts = 100_000
+	MaxCallers  = 10_000
+	// MaxInFlight bounds the transfers that all callers of a case have under way at
+	// once: with more of them the last calls would end long after the measured time.
+	MaxInFlight = 65_536
+	// MaxHistory is what a disk holds and a person waits for.
+	MaxHistory = 1_000_000_000
+	MaxTime    = 10 * time.Minute
+	// maxCalls of one case: the latency of each is kept in memory.
+	maxCalls = 20_000_000
+	// funding of every account: so much that no transfer of a run is refused.
+	funding = ledger.Amount(1_000_000_000_00)
 )
 
-// Figures are what one case came to.
-type Figures struct {
-	Workload  Workload      `json:"workload"`
-	Method    Method        `json:"method"`
-	Callers   int           `json:"callers"`
-	Bulk      int           `json:"bulk"` // transfers a call
-	Transfers int64         `json:"transfers"`
-	Elapsed   time.Duration `json:"elapsed_ns"`
-	PerSecond int64         `json:"transfers_per_second"`
-	P50       time.Duration `json:"p50_ns"` // of one call
-	P99       time.Duration `json:"p99_ns"`
-	P999      time.Duration `json:"p999_ns"`
-	Retries   int64         `json:"retries"`
-	// MeanBatch is how many requests shared a commit, in hundredths; 0 where that
-	// means nothing.
-	MeanBatch int64 `json:"mean_batch_hundredths"`
+// Result is what a run came to.
+type Result struct {
+	Engine     sqldb.Engine  `json:"engine"`
+	Version    string        `json:"version"` // of the database
+	CPUs       int           `json:"cpus"`    // that this process may use
+	Accounts   int           `json:"accounts"`
+	Time       time.Duration `json:"time_ns"` // of one case
+	Durability Durability    `json:"durability"`
+	Figures    []Figures     `json:"figures,omitempty"`
+	History    []Costs       `json:"history,omitempty"`
+	Verified   Verified      `json:"verified"`
+}
+
+// Verified is the size of the book that verified at the end of a run.
+type Verified struct {
+	Transactions int64 `json:"transactions"`
+	Postings     int64 `json:"postings"`
+	Accounts     int64 `json:"accounts"`
+}
+
+// DifferencesError says that the book does not verify at the end of a run. Its
+// figures are worth nothing, so there are none.
+type DifferencesError struct {
+	First string // difference, as a sentence
+	Count int64
+}
+
+// Error implements error.
+func (e *DifferencesError) Error() string {
+	return fmt.Sprintf("the book does not verify, so there are no figures; the first of %d differences: %s", e.Count, e.First)
 }
 
 // Run measures every case of the options and verifies the book. Figures of a book
-// that does not verify are worth nothing: then it returns an error instead.
-func Run(ctx context.Context, o Options) ([]Figures, error) {
-	if o.Accounts < hotAccounts+2 || o.Accounts > MaxAccounts {
-		return nil, ledger.Errorf(ledger.CodeInvalid, "a run needs %d to %d accounts, not %d", hotAccounts+2, MaxAccounts, o.Accounts).InField("accounts")
+// that does not verify are worth nothing: then it returns a *DifferencesError instead.
+func Run(ctx context.Context, o Options) (Result, error) {
+	if err := o.validate(); err != nil {
+		return Result{}, err
 	}
 	if o.Progress == nil {
-		o.Progress = func(string) {}
+		o.Progress = func(Progress) {}
 	}
-	b := &bench{Options: o, registry: prometheus.NewRegistry(), random: rand.New(rand.NewPCG(o.Seed, 1))} // repeatable, not secret
+	b := &bench{Options: o, registry: prometheus.NewRegistry(),
+		random: rand.New(rand.NewPCG(o.Seed, 1)), // repeatable, not secret
+		result: Result{Engine: o.DB.Engine(), CPUs: runtime.GOMAXPROCS(0), Accounts: o.Accounts, Time: o.Time}}
+	b.snowflake.Store(firstSnowflake(time.Now()))
 	b.engine = engine.New(o.DB, engine.Options{Registerer: b.registry})
 	defer b.engine.Close()
-	if err := b.prepare(ctx); err != nil {
-		return nil, err
+	if err := b.runSteps(ctx, b.plan()); err != nil {
+		return Result{}, err
 	}
-	var all []Figures
-	for _, w := range []Workload{Uniform, Hot10, Hot1} {
-		for _, c := range b.cases(w) {
-			figures, err := b.measure(ctx, c)
-			if err != nil {
-				return nil, fmt.Errorf("measure %s %s with %d callers: %w", c.workload, c.method, c.callers, err)
-			}
-			all = append(all, figures)
-			o.Progress(figures.String())
-		}
-	}
-	report, err := b.engine.Verify(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	if !report.OK() {
-		return nil, fmt.Errorf("the book does not verify, so there are no figures: %s", report.Differences[0])
-	}
-	return all, nil
+	rate(b.result.Figures)
+	return b.result, nil
 }
 
-// String is the figures on one line.
-func (f Figures) String() string {
-	return fmt.Sprintf("%-8s %-7s callers %5d  bulk %5d  %8d/s  p50 %-9s p99 %-9s p99.9 %-9s retries %d  mean batch %d.%02d",
-		f.Workload, f.Method, f.Callers, f.Bulk, f.PerSecond, f.P50.Round(time.Microsecond), f.P99.Round(time.Microsecond),
-		f.P999.Round(time.Microsecond), f.Retries, f.MeanBatch/100, f.MeanBatch%100)
+func (o Options) validate() error {
+	invalid := func(field, format string, args ...any) error {
+		return ledger.Errorf(ledger.CodeInvalid, format, args...).InField(field)
+	}
+	if o.Accounts < MinAccounts || o.Accounts > MaxAccounts {
+		return invalid("accounts", "a run needs %d to %d accounts, not %d", MinAccounts, MaxAccounts, o.Accounts)
+	}
+	if o.Time <= 0 || o.Time > MaxTime {
+		return invalid("time", "a case is measured for a time above zero, up to %s, not for %s", MaxTime, o.Time)
+	}
+	for _, list := range []struct {
+		field, what string
+		numbers     []int
+		most        int
+	}{
+		{"callers", "callers", o.Callers, MaxCallers},
+		{"bulk", "transfers in a call", o.Bulk, engine.MaxSubmit},
+		{"bulk-callers", "callers", o.BulkCallers, MaxCallers},
+	} {
+		for _, n := range list.numbers {
+			if n < 1 || n > list.most {
+				return invalid(list.field, "a case has 1 to %d %s, not %d", list.most, list.what, n)
+			}
+		}
+	}
+	before := int64(0)
+	for _, n := range o.History {
+		if n <= before || n > MaxHistory {
+			return invalid("history", "the sizes of the book must rise, and none may be above %d postings; %d does not fit there", MaxHistory, n)
+		}
+		before = n
+	}
+	if len(o.History) > 0 && o.FillTime <= 0 {
+		return invalid("fill-time", "filling the book needs a time above zero, not %s", o.FillTime)
+	}
+	if len(o.History) > 0 && len(o.Callers) == 0 {
+		return invalid("callers", "the costs of a growing book are measured with the largest number of callers; name one")
+	}
+	return nil
 }
 
 type bench struct {
@@ -126,132 +187,59 @@ type bench struct {
 	engine   *engine.Engine
 	registry *prometheus.Registry
 	random   *rand.Rand
-	accounts []uuid.UUID
-	run      string // makes the keys of one run differ from those of another
-	measured uint64 // cases so far, so that none repeats the keys of another
+	result   Result
+
+	accounts  []uuid.UUID // that transfers run between
+	quiet     []uuid.UUID // whose history ends with the first size of History
+	sources   []string    // ids of sources in the book
+	snowflake atomic.Int64
+	floorPage atomic.Int64 // the last page of the floor's rows
+	measured  uint64       // cases so far, so that none repeats the draws of another
+
+	before       int64        // transactions of the book at the start
+	acknowledged atomic.Int64 // transactions that the engine said it made
+	repeats      atomic.Int64 // calls that a caller of the engine, or the naive way, made again
+	givenUp      atomic.Int64 // transfers whose callers gave up
 }
 
-// aCase is one line of the result.
-type aCase struct {
-	workload Workload
-	method   Method
-	callers  int
-	bulk     int
-}
-
-func (b *bench) cases(w Workload) []aCase {
-	var list []aCase
-	for _, callers := range b.Callers {
-		list = append(list, aCase{w, Engine, callers, 1}, aCase{w, Naive, callers, 1})
-	}
-	for _, bulk := range b.Bulk {
-		list = append(list, aCase{w, Engine, 1, bulk})
-	}
-	return append(list, aCase{w, Floor, 1, floorBatch})
-}
-
-// hotAccounts is how many accounts Hot10 credits.
-const hotAccounts = 10
-
-// pick returns the two accounts of a transfer.
-func (b *bench) pick(w Workload, r *rand.Rand) (debit, credit uuid.UUID) {
-	n := len(b.accounts)
-	switch w {
-	case Hot10:
-		return b.accounts[hotAccounts+r.IntN(n-hotAccounts)], b.accounts[r.IntN(hotAccounts)]
-	case Hot1:
-		return b.accounts[hotAccounts+r.IntN(n-hotAccounts)], b.accounts[0]
-	case Uniform:
-	}
-	i := r.IntN(n)
-	return b.accounts[i], b.accounts[(i+1+r.IntN(n-1))%n]
-}
-
-// measure runs one case for the time of the options.
-func (b *bench) measure(ctx context.Context, c aCase) (Figures, error) {
-	if c.callers < 1 || c.callers > MaxCallers {
-		return Figures{}, ledger.Errorf(ledger.CodeInvalid, "a case has 1 to %d callers, not %d", MaxCallers, c.callers).InField("callers")
-	}
-	write, err := b.writer(c)
-	if err != nil {
-		return Figures{}, err
-	}
-	b.measured++
-	retries, batches := b.DB.Retries(), b.batches()
-	var mu sync.Mutex
-	var waits []time.Duration
-	var failed error
-	start := time.Now()
-	deadline := start.Add(b.Time)
-	var callers sync.WaitGroup
-	for caller := range c.callers {
-		callers.Go(func() {
-			r := rand.New(rand.NewPCG(b.Seed, b.measured*(MaxCallers+1)+uint64(caller)+2))
-			var own []time.Duration
-			var err error
-			for began := time.Now(); err == nil && began.Before(deadline) && len(own) < maxTransfers/c.callers && ctx.Err() == nil; {
-				err = write(ctx, r)
-				now := time.Now()
-				own = append(own, now.Sub(began))
-				began = now
+// plan lists what a run does.
+func (b *bench) plan() []step {
+	steps := []step{{"preparing accounts", time.Duration(b.Accounts) * accountTime, b.prepare}}
+	if len(b.History) > 0 {
+		steps = append(steps, b.historySteps()...)
+	} else {
+		for _, w := range Workloads() {
+			for _, c := range b.cases(w) {
+				steps = append(steps, step{c.String(), b.Time, func(ctx context.Context) error { return b.measureCase(ctx, c) }})
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			waits = append(waits, own...)
-			if failed == nil {
-				failed = err
-			}
-		})
-	}
-	callers.Wait()
-	elapsed := time.Since(start)
-	if failed == nil {
-		failed = ctx.Err()
-	}
-	if failed != nil {
-		return Figures{}, failed
-	}
-	f := Figures{Workload: c.workload, Method: c.method, Callers: c.callers, Bulk: c.bulk, Elapsed: elapsed,
-		Transfers: int64(len(waits)) * int64(c.bulk), Retries: b.DB.Retries() - retries}
-	f.PerSecond = f.Transfers * int64(time.Second) / int64(elapsed)
-	slices.Sort(waits)
-	f.P50, f.P99, f.P999 = percentile(waits, 500), percentile(waits, 990), percentile(waits, 999)
-	if c.method == Engine {
-		f.MeanBatch = b.batches().since(batches)
-	}
-	return f, nil
-}
-
-// percentile returns the wait that perMille of a thousand calls did not exceed.
-func percentile(sorted []time.Duration, perMille int) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[min(len(sorted)-1, len(sorted)*perMille/1000)]
-}
-
-// batchCount is how many commits there were, and requests in them.
-type batchCount struct{ commits, requests int64 }
-
-func (c batchCount) since(before batchCount) int64 {
-	if c.commits == before.commits {
-		return 0
-	}
-	return (c.requests - before.requests) * 100 / (c.commits - before.commits)
-}
-
-// batches reads the engine's own histogram.
-func (b *bench) batches() batchCount {
-	families, err := b.registry.Gather()
-	if err != nil {
-		return batchCount{}
-	}
-	for _, family := range families {
-		if family.GetName() != "tweetledger_batch_requests" {
-			continue
 		}
-		h := family.GetMetric()[0].GetHistogram()
-		return batchCount{int64(h.GetSampleCount()), int64(h.GetSampleSum())}
 	}
-	return batchCount{}
+	return append(steps, step{"verifying the book", b.Time, b.verify})
+}
+
+// accountTime is a guess at what it takes to prepare one account, for the progress.
+const accountTime = 500 * time.Microsecond
+
+// verify accepts the figures if the book bears them out: every balance, and as
+// many transactions as callers were told.
+func (b *bench) verify(ctx context.Context) error {
+	if b.beforeVerify != nil {
+		if err := b.beforeVerify(ctx, b); err != nil {
+			return err
+		}
+	}
+	report, err := b.engine.Verify(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if !report.OK() {
+		return &DifferencesError{First: report.Differences[0].String(), Count: int64(len(report.Differences)) + report.More}
+	}
+	// What a caller gave up on may have been made all the same.
+	want, most := b.before+b.acknowledged.Load(), b.before+b.acknowledged.Load()+b.givenUp.Load()
+	if report.Transactions < want || report.Transactions > most {
+		return &DifferencesError{Count: 1, First: fmt.Sprintf("the book has %d transactions, but callers were told of %d", report.Transactions, want)}
+	}
+	b.result.Verified = Verified{Transactions: report.Transactions, Postings: report.Postings, Accounts: report.Accounts}
+	return nil
 }
