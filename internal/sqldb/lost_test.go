@@ -2,37 +2,41 @@ package sqldb_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"tweetledger/internal/sqldb"
 	"tweetledger/internal/sqldb/sqltest"
 )
 
-// commitText is what the client says to commit: cockroach-go releases its
-// savepoint, which is the commit.
-var commitText = map[sqldb.Engine]string{
-	sqldb.PostgreSQL:  "commit",
-	sqldb.CockroachDB: "RELEASE SAVEPOINT",
-}
-
 // eachServer runs fn on the engines that have a connection to lose.
-func eachServer(t *testing.T, fn func(t *testing.T, db *sqldb.DB, c *cutter)) {
+func eachServer(t *testing.T, fn func(t *testing.T, db *sqldb.DB, p *sqltest.Proxy)) {
 	t.Helper()
 	for _, engine := range sqltest.Engines(t) {
 		if engine == sqldb.SQLite {
 			continue
 		}
 		t.Run(string(engine), func(t *testing.T) {
-			db, c := throughCutter(t, sqltest.New(t, engine).String())
+			p, db := sqltest.ThroughProxy(t, sqltest.New(t, engine).String())
 			noPause(db)
-			fn(t, db, c)
+			fn(t, db, p)
 		})
 	}
 }
 
+// saying matches the statements that contain text.
+func saying(text string) func(statement string) bool {
+	return func(statement string) bool { return strings.Contains(statement, text) }
+}
+
+// noPause makes db try again at once.
+func noPause(db *sqldb.DB) {
+	db.SetPause(func(ctx context.Context, _ int) error { return ctx.Err() })
+}
+
 func TestConnectionLostBeforeTheCommitRunsAgain(t *testing.T) {
-	eachServer(t, func(t *testing.T, db *sqldb.DB, c *cutter) {
-		c.cutAt("INSERT INTO chart_entries", false)
+	eachServer(t, func(t *testing.T, db *sqldb.DB, p *sqltest.Proxy) {
+		p.Once(sqltest.CutBefore, saying("INSERT INTO chart_entries"))
 		runs := 0
 		var first error
 		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
@@ -43,8 +47,8 @@ func TestConnectionLostBeforeTheCommitRunsAgain(t *testing.T) {
 			}
 			return err
 		})
-		if runs != 2 || c.cuts.Load() != 1 || sqldb.ClassOf(first) != sqldb.ClassConnectionLost {
-			t.Errorf("%d runs, %d cuts, first error %v; want a second run after one lost connection", runs, c.cuts.Load(), first)
+		if runs != 2 || p.Strikes() != 1 || sqldb.ClassOf(first) != sqldb.ClassConnectionLost {
+			t.Errorf("%d runs, %d cuts, first error %v; want a second run after one lost connection", runs, p.Strikes(), first)
 		}
 		if n := count(t, db, countRows); n != 1 {
 			t.Errorf("there are %d rows; want 1", n)
@@ -53,23 +57,30 @@ func TestConnectionLostBeforeTheCommitRunsAgain(t *testing.T) {
 }
 
 func TestConnectionLostInARead(t *testing.T) {
-	eachServer(t, func(t *testing.T, db *sqldb.DB, c *cutter) {
-		c.cutAt("FROM chart_entries", false)
-		if n := count(t, db, countRows); n != 0 || c.cuts.Load() != 1 {
-			t.Errorf("count = %d after %d cuts; want 0 after 1", n, c.cuts.Load())
+	eachServer(t, func(t *testing.T, db *sqldb.DB, p *sqltest.Proxy) {
+		p.Once(sqltest.CutBefore, saying("FROM chart_entries"))
+		if n := count(t, db, countRows); n != 0 || p.Strikes() != 1 {
+			t.Errorf("count = %d after %d cuts; want 0 after 1", n, p.Strikes())
 		}
 	})
 }
 
 func TestCommitInDoubt(t *testing.T) {
 	for _, test := range []struct {
-		name      string
-		delivered bool
-		rows      int64
-	}{{"lost on the way there", false, 0}, {"lost on the way back", true, 1}} {
+		name  string
+		fault sqltest.Fault
+		rows  int64
+	}{
+		{"lost on the way there", sqltest.CutBefore, 0},
+		{"lost half said", sqltest.CutDuring, 0},
+		{"half-closed on the way there", sqltest.HalfCloseServer, 0},
+		{"lost on the way back", sqltest.CutAfter, 1},
+		{"half-closed on the way back", sqltest.HalfCloseClient, 1},
+		{"the server itself in doubt", sqltest.Doubt, 1},
+	} {
 		t.Run(test.name, func(t *testing.T) {
-			eachServer(t, func(t *testing.T, db *sqldb.DB, c *cutter) {
-				c.cutAt(commitText[db.Engine()], test.delivered)
+			eachServer(t, func(t *testing.T, db *sqldb.DB, p *sqltest.Proxy) {
+				p.Once(test.fault, sqltest.IsCommit)
 				runs := 0
 				err := db.Write(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
 					runs++
@@ -88,9 +99,9 @@ func TestCommitInDoubt(t *testing.T) {
 
 // WriteIdempotent runs again whatever became of the commit.
 func TestCommitInDoubtIsLookedUp(t *testing.T) {
-	for _, delivered := range []bool{false, true} {
-		eachServer(t, func(t *testing.T, db *sqldb.DB, c *cutter) {
-			c.cutAt(commitText[db.Engine()], delivered)
+	for _, fault := range []sqltest.Fault{sqltest.CutBefore, sqltest.CutAfter} {
+		eachServer(t, func(t *testing.T, db *sqldb.DB, p *sqltest.Proxy) {
+			p.Once(fault, sqltest.IsCommit)
 			runs, found := 0, int64(0)
 			err := db.WriteIdempotent(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
 				runs++
@@ -99,8 +110,8 @@ func TestCommitInDoubtIsLookedUp(t *testing.T) {
 				}
 				return insertRow(ctx, tx, "a", "1")
 			})
-			if err != nil || runs != 2 || (found == 1) != delivered {
-				t.Errorf("WriteIdempotent = %v after %d runs, the last of which found %d rows (commit delivered: %v)", err, runs, found, delivered)
+			if err != nil || runs != 2 || (found == 1) != (fault == sqltest.CutAfter) {
+				t.Errorf("WriteIdempotent = %v after %d runs, the last of which found %d rows (%s)", err, runs, found, fault)
 			}
 			if n := count(t, db, countRows); n != 1 {
 				t.Errorf("there are %d rows; want 1", n)
@@ -111,11 +122,11 @@ func TestCommitInDoubtIsLookedUp(t *testing.T) {
 
 // A caller whose deadline passes while the commit is under way cannot know either.
 func TestDeadlineInTheCommit(t *testing.T) {
-	eachServer(t, func(t *testing.T, db *sqldb.DB, c *cutter) {
+	eachServer(t, func(t *testing.T, db *sqldb.DB, p *sqltest.Proxy) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		c.onCut(cancel)
-		c.cutAt(commitText[db.Engine()], true)
+		p.OnStrike(func(sqltest.Fault) { cancel() })
+		p.Once(sqltest.Silence, sqltest.IsCommit)
 		err := db.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return insertRow(ctx, tx, "a", "1") })
 		if !sqldb.IsAmbiguous(err) {
 			t.Errorf("Write = %v; want an ambiguous commit", err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tweetledger/internal/sqldb"
+	"tweetledger/internal/sqldb/sqltest"
 	"tweetledger/ledger"
 	"tweetledger/ledger/engine"
 )
@@ -13,26 +14,26 @@ import (
 // A commit whose fate is unknown is found out by its keys: nothing is done
 // twice, nothing is lost, and the caller does not notice.
 func TestCommitsOfUnknownFate(t *testing.T) {
-	eachServer(t, func(t *testing.T, p *proxy, db *sqldb.DB) {
+	eachServer(t, func(t *testing.T, p *sqltest.Proxy, db *sqldb.DB) {
 		w := newWorld(t, db)
 		w.mustPost(w.transfer(w.cash, w.marie, 100_000))
-		for name, lost := range map[string]fate{"answer lost": loseAnswer, "commit lost": loseCommit} {
+		for name, lost := range map[string]sqltest.Fault{"answer lost": sqltest.CutAfter, "commit lost": sqltest.CutBefore} {
 			t.Run(name, func(t *testing.T) { unknownFates(t, w.in(t), p, lost) })
 		}
 		w.verify()
 	})
 }
 
-func eachServer(t *testing.T, fn func(t *testing.T, p *proxy, db *sqldb.DB)) {
+func eachServer(t *testing.T, fn func(t *testing.T, p *sqltest.Proxy, db *sqldb.DB)) {
 	for _, engine := range []sqldb.Engine{sqldb.PostgreSQL, sqldb.CockroachDB} {
 		t.Run(string(engine), func(t *testing.T) {
-			p, db := throughProxy(t, engine)
+			p, db := sqltest.ThroughProxy(t, sqltest.URL(t, engine))
 			fn(t, p, db)
 		})
 	}
 }
 
-func unknownFates(t *testing.T, w *world, p *proxy, lost fate) {
+func unknownFates(t *testing.T, w *world, p *sqltest.Proxy, lost sqltest.Fault) {
 	before := w.balance(w.marie)
 	held := w.mustHold(w.holdOf(w.marie, w.yoann, 700))
 	released := w.mustHold(w.holdOf(w.marie, w.yoann, 50))
@@ -78,12 +79,12 @@ func unknownFates(t *testing.T, w *world, p *proxy, lost fate) {
 			return w.SetChart(w.ctx, []ledger.ChartEntry{{Category: ledger.Suspense, ValidFrom: date(2014, 1, 1), Number: "471", Label: "Attente"}})
 		}},
 	} {
-		cuts := p.cuts.Load()
-		p.arm(lost)
+		cuts := p.Strikes()
+		p.Once(lost, sqltest.IsCommit)
 		if err := step.do(); err != nil {
 			t.Errorf("%s: %v", step.name, err)
 		}
-		if got := p.cuts.Load() - cuts; got != 1 {
+		if got := p.Strikes() - cuts; got != 1 {
 			t.Errorf("%s: the connection was cut %d times, want once", step.name, got)
 		}
 	}
@@ -101,9 +102,9 @@ func unknownFates(t *testing.T, w *world, p *proxy, lost fate) {
 // In a transaction of his own the caller learns that the fate is unknown; the
 // same request with the same key then finds out.
 func TestCallersOwnCommitOfUnknownFate(t *testing.T) {
-	eachServer(t, func(t *testing.T, p *proxy, db *sqldb.DB) {
+	eachServer(t, func(t *testing.T, p *sqltest.Proxy, db *sqldb.DB) {
 		w := newWorld(t, db)
-		for _, lost := range []fate{loseAnswer, loseCommit} {
+		for _, lost := range []sqltest.Fault{sqltest.CutAfter, sqltest.CutBefore} {
 			r := w.transfer(w.cash, w.marie, 100)
 			runs := 0
 			write := func() error {
@@ -114,7 +115,7 @@ func TestCallersOwnCommitOfUnknownFate(t *testing.T) {
 				})
 			}
 			before := w.balance(w.marie).Posted()
-			p.arm(lost)
+			p.Once(lost, sqltest.IsCommit)
 			if err := write(); !sqldb.IsAmbiguous(err) || runs != 1 {
 				t.Fatalf("got %v after %d runs", err, runs)
 			}
@@ -130,11 +131,11 @@ func TestCallersOwnCommitOfUnknownFate(t *testing.T) {
 // While the database is away, callers are asked to come back; nothing that they
 // were told is forgotten.
 func TestDatabaseAway(t *testing.T) {
-	eachServer(t, func(t *testing.T, p *proxy, db *sqldb.DB) {
+	eachServer(t, func(t *testing.T, p *sqltest.Proxy, db *sqldb.DB) {
 		w := newWorld(t, db)
 		before := w.mustPost(w.transfer(w.cash, w.marie, 100))
 		r := w.transfer(w.cash, w.marie, 11)
-		p.setDown(true)
+		p.SetDown(true)
 		if _, err := w.Post(w.ctx, r); ledger.CodeOf(err) != ledger.CodeUnavailable {
 			t.Errorf("got %v", err)
 		}
@@ -146,7 +147,7 @@ func TestDatabaseAway(t *testing.T) {
 		if _, err := w.Verify(w.ctx, nil); ledger.CodeOf(err) != ledger.CodeUnavailable {
 			t.Errorf("Verify: %v", err)
 		}
-		p.setDown(false)
+		p.SetDown(false)
 		w.mustPost(r)
 		w.read(func(ctx context.Context, tx *sqldb.Tx) error {
 			stored, err := engine.FindTransaction(ctx, tx, before.ID)
