@@ -196,7 +196,7 @@ func TestOneRequestIsRefusedByTheDatabase(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		// A bound that only the row in the database knows of.
-		w.mustExec("UPDATE balances SET max_balance = 500 WHERE account_id = " + w.lit(w.bank.ID))
+		w.mustExec("UPDATE balances SET max_balance = 500 WHERE " + w.ofAccount(w.bank))
 		unblock := w.block(w.marie)
 		waiting := []<-chan result{w.occupy(w.transfer(w.cash, w.marie, 1000))}
 		for range 5 {
@@ -224,7 +224,7 @@ func TestOneRequestIsRefusedByTheDatabase(t *testing.T) {
 			t.Errorf("Submit: %+v, %v", outcomes, err)
 		}
 		w.wantBalance(w.marie, 1451, 1451)
-		w.mustExec("UPDATE balances SET max_balance = NULL WHERE account_id = " + w.lit(w.bank.ID))
+		w.mustExec("UPDATE balances SET max_balance = NULL WHERE " + w.ofAccount(w.bank))
 		w.verify()
 	})
 }

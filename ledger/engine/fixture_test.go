@@ -153,6 +153,21 @@ func (w *world) lit(id uuid.UUID) string {
 	return "'" + id.String() + "'"
 }
 
+// no is the number by which postings and balances refer to an account.
+func (w *world) no(a ledger.Account) (no int64) {
+	w.t.Helper()
+	w.read(func(ctx context.Context, tx *sqldb.Tx) error {
+		return tx.QueryRow(ctx, "SELECT no FROM accounts WHERE id = $1", []any{a.ID}, &no)
+	})
+	return no
+}
+
+// ofAccount selects the rows of an account's balance.
+func (w *world) ofAccount(a ledger.Account) string {
+	w.t.Helper()
+	return fmt.Sprintf("account_no = %d", w.no(a))
+}
+
 func (w *world) balance(a ledger.Account) (b ledger.Balance) {
 	w.t.Helper()
 	w.read(func(ctx context.Context, tx *sqldb.Tx) (err error) {
@@ -186,12 +201,13 @@ func (w *world) verify() {
 // is the lock of everything.
 func (w *world) block(a ledger.Account) (unblock func()) {
 	w.t.Helper()
+	no := w.no(a)
 	locked, release, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
 		first := true
 		done <- w.db.Write(w.ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 			var version int64
-			if err := tx.QueryRow(ctx, "SELECT version FROM balances WHERE account_id = $1"+tx.ForUpdate(), []any{a.ID}, &version); err != nil {
+			if err := tx.QueryRow(ctx, "SELECT version FROM balances WHERE account_no = $1"+tx.ForUpdate(), []any{no}, &version); err != nil {
 				return err
 			}
 			if first {
