@@ -277,6 +277,9 @@ func (f TransactionFilter) places(ctx context.Context, tx *sqldb.Tx) ([]place, e
 	query := page(q.Condition())
 	if f.AccountID != uuid.Nil {
 		account, err := accountNo(ctx, tx, f.AccountID)
+		if ledger.CodeOf(err) == ledger.CodeNotFound {
+			return nil, nil // no transaction has a posting to it
+		}
 		if err != nil {
 			return nil, err
 		}
