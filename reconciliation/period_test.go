@@ -49,10 +49,10 @@ func TestTweetsFindPostingsByTheirOrders(t *testing.T) {
 	o := w.confirm(handled)
 	w.deliver()
 	w.must(w.db.Write(w.ctx, func(ctx context.Context, tx *sqldb.Tx) error { // as nobody may
-		_, err := tx.Exec(ctx, "DROP TRIGGER transactions_no_update")
+		_, err := tx.Exec(ctx, "DROP TRIGGER postings_no_update")
 		return err
 	}))
-	w.exec("UPDATE transactions SET source_channel = NULL, source_id = NULL WHERE id = $1", o.TransactionID)
+	w.exec("UPDATE postings SET source_channel = NULL, source_id = NULL WHERE ordinal = 0 AND transaction_id = $1", o.TransactionID)
 	w.rewrite(m, "pay 5.00 "+yoann+" y")
 	wantBreaks(t, w.reconcileTweetsOf(o.EffectiveDate, o.EffectiveDate), want{reconciliation.AmountDiffers, key(m), 1_00})
 }

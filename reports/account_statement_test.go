@@ -2,6 +2,7 @@ package reports_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -80,27 +81,37 @@ func TestAccountStatementRefuses(t *testing.T) {
 }
 
 func TestAccountStatementFindsATamperedBook(t *testing.T) {
-	db := sqltest.SQLite(t)
-	smallBook(t, newEngine(t, db))
-	p := reports.AccountStatementParams{Account: "payable:croix-rouge", Period: january()}
-	if _, err := accountStatement(t, db, p); err != nil {
-		t.Fatal(err)
-	}
-	err := db.Write(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
-		for _, tamper := range []string{
-			"DROP TRIGGER postings_no_update",
-			"UPDATE postings SET effective_date = '2026-02-01' WHERE amount = 60", // the commission of the payout
-		} {
-			if _, err := tx.Exec(ctx, tamper); err != nil {
-				return err
+	// of the commission of the payout
+	for name, tc := range map[string]struct{ tamper, want string }{
+		"posting moved to another month": {`UPDATE postings SET page_id = (SELECT page_id FROM transactions WHERE effective_date = '2026-02-03'), line = 1 WHERE amount = 60`,
+			"has no posting 1; run verify"},
+		"posting left out by its header": {`UPDATE postings SET postings = 1
+			WHERE ordinal = 0 AND page_id = (SELECT page_id FROM postings WHERE amount = 60)`,
+			"the lines lead from 0.00 to 0.60, but the ledger's balance is 0.00 EUR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := sqltest.SQLite(t)
+			smallBook(t, newEngine(t, db))
+			p := reports.AccountStatementParams{Account: "payable:croix-rouge", Period: january()}
+			if _, err := accountStatement(t, db, p); err != nil {
+				t.Fatal(err)
 			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := accountStatement(t, db, p); err == nil || !strings.Contains(err.Error(), "the ledger's balance is 0.60 EUR") {
-		t.Errorf("got %v", err)
+			err := db.Write(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				if _, err := tx.Exec(ctx, "DROP TRIGGER postings_no_update"); err != nil {
+					return err
+				}
+				n, err := tx.Exec(ctx, tc.tamper)
+				if err == nil && n != 1 {
+					err = fmt.Errorf("%d rows were changed", n)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := accountStatement(t, db, p); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v; want one with %q", err, tc.want)
+			}
+		})
 	}
 }
