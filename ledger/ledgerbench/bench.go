@@ -194,7 +194,8 @@ type bench struct {
 	sources   []string    // ids of sources in the book
 	snowflake atomic.Int64
 	floorPage atomic.Int64 // the last page of the floor's rows
-	measured  uint64       // cases so far, so that none repeats the draws of another
+	parts     atomic.Pointer[parts]
+	measured  uint64 // cases so far, so that none repeats the draws of another
 
 	before       int64        // transactions of the book at the start
 	acknowledged atomic.Int64 // transactions that the engine said it made
@@ -228,7 +229,7 @@ func (b *bench) verify(ctx context.Context) error {
 			return err
 		}
 	}
-	report, err := b.engine.Verify(ctx, nil)
+	report, err := b.engine.Verify(ctx, b.notePart)
 	if err != nil {
 		return err
 	}

@@ -215,6 +215,26 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// A step that knows how far it is says so, and tells the time left from that.
+func TestProgressOfParts(t *testing.T) {
+	var told []Progress
+	heard := make(chan struct{})
+	b := &bench{Options: Options{Progress: func(p Progress) {
+		if told = append(told, p); len(told) == 2 {
+			close(heard)
+		}
+	}}}
+	const after, expect = time.Minute, time.Hour
+	stop := b.tell(Progress{Step: 1, Steps: 2, What: "filling"}, after, expect)
+	b.notePart(30, 40)
+	<-heard
+	stop()
+	p := told[1]
+	if p.What != "filling, 75% done" || p.Left <= after || p.Left >= after+expect/2 {
+		t.Errorf("the progress is %q", p)
+	}
+}
+
 func TestHistoryStopsFillingInTime(t *testing.T) {
 	o := short(sqltest.SQLite(t))
 	o.Time, o.FillTime, o.History = time.Millisecond, time.Nanosecond, []int64{MaxHistory}

@@ -80,7 +80,8 @@ func (b *bench) fill(ctx context.Context, size int64, deadline time.Time) error 
 		}
 	}
 	today := b.engine.Today()
-	for left := size - b.postings(); left > 0 && time.Now().Before(deadline); left = size - b.postings() {
+	first := b.postings()
+	for left := size - first; left > 0 && time.Now().Before(deadline); left = size - b.postings() {
 		date := today.AddDays(-b.random.IntN(historyDays))
 		requests := make([]ledger.Request, min(left, historyCall))
 		for i := range requests {
@@ -98,6 +99,7 @@ func (b *bench) fill(ctx context.Context, size int64, deadline time.Time) error 
 		if _, err := b.submit(ctx, requests); err != nil {
 			return err
 		}
+		b.notePart(b.postings()-first, size-first)
 	}
 	b.result.History = append(b.result.History, Costs{Postings: b.postings(), Wanted: size, FillTime: time.Since(start)})
 	return nil

@@ -49,16 +49,29 @@ func (b *bench) runSteps(ctx context.Context, steps []step) error {
 	return nil
 }
 
+// parts is how far a step has come that knows: so many of all its parts are done.
+type parts struct{ done, all int64 }
+
+// notePart is called within a step.
+func (b *bench) notePart(done, all int64) { b.parts.Store(&parts{done, all}) }
+
 // tell tells the progress until the returned function is called. after is the time
-// expected of later steps.
+// expected of later steps, expect that of this one, where it does not know better.
 func (b *bench) tell(p Progress, after, expect time.Duration) (stop func()) {
+	b.parts.Store(&parts{})
+	what := p.What
 	ended := make(chan struct{})
 	var telling sync.WaitGroup
 	telling.Go(func() {
 		tick := time.NewTicker(progressEvery)
 		defer tick.Stop()
 		for start := time.Now(); ; {
-			p.Left = after + max(0, expect-time.Since(start))
+			took := time.Since(start)
+			p.Left = after + max(0, expect-took)
+			if now := b.parts.Load(); now.done > 0 {
+				p.What = fmt.Sprintf("%s, %d%% done", what, 100*now.done/now.all)
+				p.Left = after + took/time.Duration(now.done)*time.Duration(now.all-now.done)
+			}
 			b.Progress(p)
 			select {
 			case <-tick.C:
