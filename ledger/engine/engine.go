@@ -27,6 +27,8 @@ type Options struct {
 	Log *slog.Logger
 	// Registerer gets the engine's metrics; nil keeps them private.
 	Registerer prometheus.Registerer
+	// FiscalYearStarts is the month in which fiscal years begin; zero is January.
+	FiscalYearStarts time.Month
 }
 
 // Engine keeps the book on a database. It is safe for concurrent use; any number
@@ -36,6 +38,7 @@ type Engine struct {
 	clock   func() time.Time
 	log     *slog.Logger
 	paris   *time.Location
+	starts  time.Month // of fiscal years
 	shard   int // which shard of a hot account this engine writes
 	metrics *metrics
 
@@ -68,6 +71,7 @@ func New(db *sqldb.DB, opts Options) *Engine {
 		clock:   opts.Clock,
 		log:     opts.Log,
 		paris:   paris,
+		starts:  max(opts.FiscalYearStarts, time.January),
 		shard:   rand.IntN(ledger.MaxShards), // any spread of engines over shards is correct
 		metrics: newMetrics(opts.Registerer),
 		last:    firstSlot,

@@ -116,13 +116,13 @@ func (b *batch) pageRows() part {
 	}}}
 }
 
-var unsealedTable = []sqldb.Column{{Name: "page_id", Type: "int8"}}
+var unsealedTable = []sqldb.Column{{Name: "recorded_at", Type: "timestamptz"}, {Name: "page_id", Type: "int8"}}
 
 var insertUnsealed = insert("unsealed_pages", unsealedTable)
 
 func (b *batch) unsealedRows() part {
 	return part{insertUnsealed, sqldb.RowSet{Columns: unsealedTable, N: len(b.pages),
-		Row: func(i int) []any { return []any{b.pages[i].id} }}}
+		Row: func(i int) []any { return []any{b.pages[i].recorded, b.pages[i].id} }}}
 }
 
 var requestTable = []sqldb.Column{

@@ -35,9 +35,11 @@ CREATE TABLE pages (
 );
 CREATE INDEX pages_by_recording ON pages (recorded_at, id);
 
--- The pages that the sealer has yet to number.
+-- The pages that the sealer has yet to number, in the order in which it will.
 CREATE TABLE unsealed_pages (
-    page_id int8 PRIMARY KEY REFERENCES pages (id)
+    recorded_at timestamptz NOT NULL,
+    page_id     int8        NOT NULL REFERENCES pages (id),
+    PRIMARY KEY (recorded_at, page_id)
 );
 
 CREATE TABLE new_postings (
@@ -119,7 +121,7 @@ CREATE TABLE placed AS
 CREATE UNIQUE INDEX placed_by_id ON placed (id);
 INSERT INTO pages (id, effective_date, adjustment, recorded_at, transactions, postings)
     SELECT l.page_id, t.effective_date, 0, t.recorded_at, 1, t.postings FROM transactions AS t JOIN placed AS l ON l.id = t.id;
-INSERT INTO unsealed_pages (page_id) SELECT id FROM pages;
+INSERT INTO unsealed_pages (recorded_at, page_id) SELECT recorded_at, id FROM pages;
 INSERT INTO requests (id, request_hash, page_id, line)
     SELECT t.id, t.request_hash, l.page_id, 0 FROM transactions AS t JOIN placed AS l ON l.id = t.id
     UNION ALL SELECT id, request_hash, NULL, NULL FROM holds

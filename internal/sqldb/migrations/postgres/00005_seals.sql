@@ -43,6 +43,7 @@ CREATE TABLE seals (
     first_number int8 NOT NULL CHECK (first_number > 0),
     last_number  int8 NOT NULL CHECK (last_number >= first_number),
     page_id      int8 NOT NULL REFERENCES pages (id),
+    lines        bytea   NOT NULL CHECK (length(lines) = 4 * (last_number - first_number + 1)), -- where each begins, 32 bits
     entries      bytea    NOT NULL CHECK (length(entries) = 32 * (last_number - first_number + 1)), -- SHA-256 of each
     link         bytea    NOT NULL CHECK (length(link) = 32), -- of the chain, after the last of them
     sealed_at    timestamptz    NOT NULL,

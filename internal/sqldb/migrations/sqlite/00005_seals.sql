@@ -43,6 +43,7 @@ CREATE TABLE seals (
     first_number INTEGER NOT NULL CHECK (first_number > 0),
     last_number  INTEGER NOT NULL CHECK (last_number >= first_number),
     page_id      INTEGER NOT NULL REFERENCES pages (id),
+    lines        BLOB   NOT NULL CHECK (length(lines) = 4 * (last_number - first_number + 1)), -- where each begins, 32 bits
     entries      BLOB    NOT NULL CHECK (length(entries) = 32 * (last_number - first_number + 1)), -- SHA-256 of each
     link         BLOB    NOT NULL CHECK (length(link) = 32), -- of the chain, after the last of them
     sealed_at    TEXT    NOT NULL,
