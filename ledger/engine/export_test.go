@@ -6,6 +6,7 @@ const (
 	MaxBatchPostings = maxBatchPostings
 	MaxQueue         = maxQueue
 	MaxDifferences   = maxDifferences
+	SlotBits         = slotBits
 )
 
 // Queued returns how many requests wait for the next batch.

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -151,6 +152,14 @@ func (w *world) lit(id uuid.UUID) string {
 		return fmt.Sprintf("x'%x'", id[:])
 	}
 	return "'" + id.String() + "'"
+}
+
+// hashLit writes a hash as a literal of the engine's SQL.
+func (w *world) hashLit(hash [sha256.Size]byte) string {
+	if w.db.Engine() == sqldb.SQLite {
+		return fmt.Sprintf("x'%x'", hash)
+	}
+	return fmt.Sprintf("'\\x%x'", hash)
 }
 
 // no is the number by which postings and balances refer to an account.

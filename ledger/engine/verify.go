@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -65,7 +66,7 @@ func (e *Engine) Verify(ctx context.Context, progress func(done, total int64)) (
 		report = Report{}
 		v := &verifier{tx: tx, report: &report, progress: progress,
 			accounts: map[uuid.UUID]*verified{}, numbers: map[int64]uuid.UUID{}}
-		for _, step := range []func(context.Context) error{v.readAccounts, v.readTransactions, v.readReversals,
+		for _, step := range []func(context.Context) error{v.readAccounts, v.readPages, v.readTransactions, v.readReversals,
 			v.readHolds, v.readReleases, v.compareBalances} {
 			if err := step(ctx); err != nil {
 				return err
@@ -100,6 +101,27 @@ func (v *verifier) readAccounts(ctx context.Context) error {
 		v.numbers[a.no] = a.ID
 		v.report.Accounts++
 		return err
+	})
+}
+
+// migratedSlots bounds the slots of pages that are numbers, not times: those of
+// transactions that were recorded before there were pages. As times they would be
+// the first fifteen hours of the year 2000.
+const migratedSlots = 1 << 30
+
+// readPages checks that pages were recorded when their ids say.
+func (v *verifier) readPages(ctx context.Context) error {
+	return v.tx.Each(ctx, "SELECT id, recorded_at FROM pages ORDER BY id", nil, func(rows *sqldb.Rows) error {
+		var id int64
+		var recorded time.Time
+		if err := rows.Scan(&id, &recorded); err != nil {
+			return err
+		}
+		low := id & (1<<slotBits - 1)
+		if low >= migratedSlots && low != int64(recorded.Sub(firstSlot)/slot) {
+			v.report.add(fmt.Sprintf("page %d", id), "recorded time", firstSlot.Add(time.Duration(low)*slot).Format(time.RFC3339Nano), recorded.Format(time.RFC3339Nano))
+		}
+		return nil
 	})
 }
 
