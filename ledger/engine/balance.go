@@ -62,6 +62,13 @@ func BalanceAsOf(ctx context.Context, tx *sqldb.Tx, accountID uuid.UUID, at AsOf
 		return ledger.Balance{}, err
 	}
 	b := ledger.Balance{AccountID: accountID, Currency: account.Currency, Side: account.Side}
+	if at.RecordedAt.IsZero() {
+		b.DebitsPosted, b.CreditsPosted, err = balanceByRollUp(ctx, tx, no, at.EffectiveDate)
+		if err != nil {
+			return ledger.Balance{}, fmt.Errorf("balance of account %s as of %s: %w", account.Code, at.EffectiveDate, err)
+		}
+		return b, nil
+	}
 	for column, sum := range map[string]*ledger.Amount{"debit_no": &b.DebitsPosted, "credit_no": &b.CreditsPosted} {
 		q, source := at.postings()
 		q.And("p."+column+" = ?", no)

@@ -15,6 +15,9 @@ const (
 	// maxBatchPostings bounds the postings of one database transaction: past a
 	// few thousand rows the cost a row no longer falls, and everyone waits longer.
 	maxBatchPostings = 2000
+	// maxBulkPostings bounds those of one database transaction of Submit, whose
+	// callers have asked for throughput.
+	maxBulkPostings = sqldb.MaxRowsPerStatement
 	// maxQueue bounds the requests that wait for the next batch; more callers
 	// than that wait to get into the queue.
 	maxQueue = 4096
@@ -256,7 +259,7 @@ func (e *Engine) Submit(ctx context.Context, requests []ledger.Request) ([]Outco
 			outcomes[i] = Outcome{Err: err}
 			continue
 		}
-		if size += weight(r); size > maxBatchPostings {
+		if size += weight(r); size > maxBulkPostings {
 			flush()
 			size = weight(r)
 		}

@@ -39,7 +39,7 @@ type Engine struct {
 	log     *slog.Logger
 	paris   *time.Location
 	starts  time.Month // of fiscal years
-	shard   int // which shard of a hot account this engine writes
+	shard   int        // which shard of a hot account this engine writes
 	metrics *metrics
 
 	// numbers are the accounts met last; what of them never changes is used.

@@ -21,7 +21,13 @@ func FindTransactions(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[u
 		if err != nil {
 			return nil, fmt.Errorf("find %d transactions: %w", len(ids), err)
 		}
-		maps.Copy(found, part)
+		list := slices.Collect(maps.Values(part))
+		if err := addNumbers(ctx, tx, list); err != nil {
+			return nil, err
+		}
+		for _, t := range list {
+			found[t.ID] = t
+		}
 	}
 	return found, nil
 }

@@ -14,6 +14,7 @@ type metrics struct {
 	batchSeconds prometheus.Histogram
 	requests     *prometheus.CounterVec
 	restarted    prometheus.Counter
+	sealed       prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -33,9 +34,12 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "tweetledger_batches_restarted_total",
 			Help: "Batches that began again more cautiously, because a request was repeated or refused.",
 		}),
+		sealed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tweetledger_sealed_transactions_total", Help: "Transactions that this process gave their number and their link of the chain.",
+		}),
 	}
 	if registerer != nil {
-		registerer.MustRegister(m.batchSize, m.batchSeconds, m.requests, m.restarted)
+		registerer.MustRegister(m.batchSize, m.batchSeconds, m.requests, m.restarted, m.sealed)
 	}
 	return m
 }

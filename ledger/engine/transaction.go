@@ -41,11 +41,36 @@ func scanHead(rows *sqldb.Rows) (t ledger.Transaction, first scannedPosting, pos
 	err = rows.Scan(append([]any{&t.Place.PageID, &t.Place.Line, &t.ID, &postings, &t.Key, &t.Journal, &t.Label, &t.EffectiveDate,
 		&t.RecordedAt, &t.Source.Channel, &t.Source.ID, &t.Source.Date, &metadata, &t.Reverses, &t.HoldID}, first.fields()...)...)
 	if err == nil && metadata != nil {
-		if err := json.Unmarshal([]byte(*metadata), &t.Metadata); err != nil {
-			return t, first, postings, fmt.Errorf("metadata of transaction %s: %w", t.ID, err)
-		}
+		err = readMetadata(&t, *metadata)
 	}
 	return t, first, postings, err
+}
+
+func readMetadata(t *ledger.Transaction, text string) error {
+	if text == "{}" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(text), &t.Metadata); err != nil {
+		return fmt.Errorf("metadata of transaction %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+// wholeColumns are those of any posting p, with its header where it has one, its
+// page g, and the accounts d and c.
+const wholeColumns = `p.page_id, p.line, p.transaction_id, COALESCE(p.idempotency_key, ''), COALESCE(p.journal, ''), COALESCE(p.label, ''),
+	g.effective_date, g.recorded_at, COALESCE(p.source_channel, ''), COALESCE(p.source_id, ''), p.source_date, p.reverses, p.hold_id,
+	` + postingColumns
+
+// scanWhole reads a posting's ordinal, metadata and wholeColumns.
+func scanWhole(rows *sqldb.Rows) (t ledger.Transaction, p scannedPosting, ordinal int64, err error) {
+	var metadata string
+	err = rows.Scan(append([]any{&ordinal, &metadata, &t.Place.PageID, &t.Place.Line, &t.ID, &t.Key, &t.Journal, &t.Label, &t.EffectiveDate,
+		&t.RecordedAt, &t.Source.Channel, &t.Source.ID, &t.Source.Date, &t.Reverses, &t.HoldID}, p.fields()...)...)
+	if err == nil {
+		err = readMetadata(&t, metadata)
+	}
+	return t, p, ordinal, err
 }
 
 // FindTransaction returns the transaction with the given id, or CodeNotFound.
@@ -58,7 +83,11 @@ func FindTransaction(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (ledger.Tr
 	if !ok {
 		return ledger.Transaction{}, ledger.Errorf(ledger.CodeNotFound, "there is no transaction %s", id)
 	}
-	return t, nil
+	numbered := []ledger.Transaction{t}
+	if err := addNumbers(ctx, tx, numbered); err != nil {
+		return ledger.Transaction{}, err
+	}
+	return numbered[0], nil
 }
 
 func transactionsByID(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUID]ledger.Transaction, error) {
@@ -238,7 +267,7 @@ func ListTransactions(ctx context.Context, tx *sqldb.Tx, f TransactionFilter) ([
 	if err != nil {
 		return nil, fmt.Errorf("list transactions: %w", err)
 	}
-	return list, nil
+	return list, addNumbers(ctx, tx, list)
 }
 
 // places finds a page of the transactions that the filter selects.
