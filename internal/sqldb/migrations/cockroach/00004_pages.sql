@@ -4,12 +4,17 @@
 -- +goose NO TRANSACTION
 -- +goose Up
 
+-- Statements in one transaction are one change of the schema, which takes
+-- CockroachDB a fraction of the time.
+
+-- +goose StatementBegin
+BEGIN;
 -- The short number by which postings and balances refer to an account.
 ALTER TABLE accounts ADD COLUMN no int8 NOT NULL DEFAULT unique_rowid();
 CREATE UNIQUE INDEX accounts_by_no ON accounts (no, currency);
+COMMIT;
+-- +goose StatementEnd
 
--- Tables in one transaction are one change of the schema, which takes CockroachDB
--- a tenth of the time.
 -- +goose StatementBegin
 BEGIN;
 -- A request that was carried out: its key's id, and where its transaction is.
@@ -110,15 +115,19 @@ CREATE INDEX postings_by_source ON new_postings (source_channel, source_id) WHER
 CREATE INDEX postings_of_hold ON new_postings (hold_id) WHERE hold_id IS NOT NULL;
 CREATE INDEX postings_of_reversal ON new_postings (reverses) WHERE reverses IS NOT NULL;
 CREATE UNIQUE INDEX postings_reversed_once ON new_postings (reverses_page_id, reverses_line) WHERE reverses_page_id IS NOT NULL;
+-- Which page each old transaction goes to, for the time of this migration.
+CREATE TABLE placed (
+    id      uuid PRIMARY KEY,
+    page_id int8 NOT NULL
+);
 COMMIT;
 -- +goose StatementEnd
 
-CREATE TABLE placed AS
+INSERT INTO placed (id, page_id)
     SELECT t.id AS id,
         (((t.effective_date - DATE '1900-01-01')::int8 << 46)
             + ROW_NUMBER() OVER (PARTITION BY t.effective_date ORDER BY t.recorded_at, t.id))::int8 AS page_id
     FROM transactions AS t;
-CREATE UNIQUE INDEX placed_by_id ON placed (id);
 INSERT INTO pages (id, effective_date, adjustment, recorded_at, transactions, postings)
     SELECT l.page_id, t.effective_date, 0, t.recorded_at, 1, t.postings FROM transactions AS t JOIN placed AS l ON l.id = t.id;
 INSERT INTO unsealed_pages (recorded_at, page_id) SELECT recorded_at, id FROM pages;
@@ -141,7 +150,6 @@ INSERT INTO new_postings (page_id, line, transaction_id, ordinal, debit_no, cred
     JOIN accounts AS d ON d.id = p.debit_account_id
     JOIN accounts AS c ON c.id = p.credit_account_id
     LEFT JOIN placed AS o ON o.id = t.reverses;
-DROP TABLE placed;
 
 INSERT INTO new_balances (account_no, shard, currency, side, min_balance, max_balance, debits_posted, credits_posted,
         debits_pending, credits_pending, version, changed_at)
@@ -152,35 +160,26 @@ INSERT INTO new_balances (account_no, shard, currency, side, min_balance, max_ba
 
 -- +goose StatementBegin
 BEGIN;
--- What referred to transactions and postings refers to requests.
-ALTER TABLE orders
-    DROP CONSTRAINT orders_transaction_id_fkey,
-    ADD CONSTRAINT orders_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id);
-ALTER TABLE payouts
-    DROP CONSTRAINT payouts_transaction_id_fkey,
-    DROP CONSTRAINT payouts_cancel_transaction_id_fkey,
-    DROP CONSTRAINT payouts_settlement_transaction_id_fkey,
-    DROP CONSTRAINT payouts_return_transaction_id_fkey,
-    ADD CONSTRAINT payouts_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id),
-    ADD CONSTRAINT payouts_cancel_transaction_id_request FOREIGN KEY (cancel_transaction_id) REFERENCES requests (id),
-    ADD CONSTRAINT payouts_settlement_transaction_id_request FOREIGN KEY (settlement_transaction_id) REFERENCES requests (id),
-    ADD CONSTRAINT payouts_return_transaction_id_request FOREIGN KEY (return_transaction_id) REFERENCES requests (id);
-ALTER TABLE bank_entries
-    DROP CONSTRAINT bank_entries_transaction_id_fkey,
-    ADD CONSTRAINT bank_entries_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id);
-ALTER TABLE payout_items
-    DROP CONSTRAINT payout_items_transaction_id_posting_fkey,
-    ADD CONSTRAINT payout_items_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id);
+DROP TABLE placed, balances, postings, transactions CASCADE; -- with the constraints that refer to them
+ALTER TABLE new_balances RENAME TO balances;
+ALTER TABLE new_postings RENAME TO postings;
 COMMIT;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
 BEGIN;
-DROP TABLE balances;
-DROP TABLE postings;
-DROP TABLE transactions;
-ALTER TABLE new_balances RENAME TO balances;
-ALTER TABLE new_postings RENAME TO postings;
+-- What referred to transactions and postings refers to requests.
+ALTER TABLE orders
+    ADD CONSTRAINT orders_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id);
+ALTER TABLE payouts
+    ADD CONSTRAINT payouts_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id),
+    ADD CONSTRAINT payouts_cancel_transaction_id_request FOREIGN KEY (cancel_transaction_id) REFERENCES requests (id),
+    ADD CONSTRAINT payouts_settlement_transaction_id_request FOREIGN KEY (settlement_transaction_id) REFERENCES requests (id),
+    ADD CONSTRAINT payouts_return_transaction_id_request FOREIGN KEY (return_transaction_id) REFERENCES requests (id);
+ALTER TABLE bank_entries
+    ADD CONSTRAINT bank_entries_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id);
+ALTER TABLE payout_items
+    ADD CONSTRAINT payout_items_transaction_id_request FOREIGN KEY (transaction_id) REFERENCES requests (id);
 COMMIT;
 -- +goose StatementEnd
 
