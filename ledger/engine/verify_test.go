@@ -157,7 +157,7 @@ func TestVerifyNamesWhatWasTamperedWith(t *testing.T) {
 		change("transactions of a page", "pages", byPage(two), "transactions = 2", "transactions = 1", page(two)+": number of transactions")
 		change("recorded time of a page", "pages", byPage(two), "recorded_at = '2014-10-14T08:00:00.999999Z'", "recorded_at = "+at(two), page(two)+": recorded time")
 		if db.Engine() == sqldb.PostgreSQL { // the others refuse it while there are postings on it
-			unsealed := fmt.Sprintf("INSERT INTO unsealed_pages (page_id) VALUES (%d)", two.Place.PageID)
+			unsealed := fmt.Sprintf("INSERT INTO unsealed_pages (recorded_at, page_id) VALUES (%s, %d)", at(two), two.Place.PageID)
 			again := fmt.Sprintf("INSERT INTO pages (id, effective_date, adjustment, recorded_at, transactions, postings) VALUES (%d, '2014-10-14', 0, %s, 1, 2)",
 				two.Place.PageID, at(two))
 			addAll("page missing", []string{fmt.Sprintf("DELETE FROM unsealed_pages WHERE page_id = %d", two.Place.PageID), "DELETE FROM pages WHERE " + byPage(two)},
