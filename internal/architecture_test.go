@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"ledger/ledgertest":  {"ledger"},
 	"ledger/engine":      {"ledger", "internal/sqldb"},
 	"ledger/ledgerbench": {"ledger", "ledger/engine", "internal/sqldb"},
+	"ledger/faulttest":   {"ledger", "ledger/engine", "internal/sqldb"},
 
 	"internal/sqldb":         {"ledger"},
 	"internal/sqldb/sqltest": {"internal/sqldb"},

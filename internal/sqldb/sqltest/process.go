@@ -41,9 +41,10 @@ kill "$watcher" # the server ended by itself; the test process reads its log
 
 // process is a server that runs under the script.
 type process struct {
-	dir    string        // its files, removed when it ends
-	exited chan struct{} // closed when it has ended
-	log    string        // the end of its log, once exited is closed
+	dir      string        // its files, removed when it ends
+	lifeline *os.File      // when this is closed, the server is stopped
+	exited   chan struct{} // closed when it has ended
+	log      string        // the end of its log, once exited is closed
 }
 
 // supervise starts the server in dir, as the user that owner names.
@@ -60,7 +61,7 @@ func supervise(dir, stopSignal string, owner *owner, command ...string) (*proces
 		_ = ours.Close()
 		return nil, fmt.Errorf("start the supervisor: %w", err)
 	}
-	p := &process{dir: dir, exited: make(chan struct{})}
+	p := &process{dir: dir, lifeline: ours, exited: make(chan struct{})}
 	go func() {
 		defer ours.Close() // held open by this goroutine for as long as the server runs
 		_ = cmd.Wait()     // why it ended stands in the log

@@ -23,16 +23,16 @@ type Fault int
 // The faults. Where the server acts on the statement, the Proxy waits until it
 // has, so that a test knows what became of it; after CutSent nobody knows.
 const (
-	Pass        Fault = iota
-	CutBefore         // the connection breaks before the server hears of the statement
-	CutDuring         // it breaks when half of the statement has been said
-	CutSent           // it breaks as soon as the statement is on its way
-	CutAfter          // it breaks when the server has acted, before the client learns of it
-	HalfCloseServer   // instead of the statement the server hears that the client says no more
-	HalfCloseClient   // the server acts; the client hears the end of the stream, and may still write
-	Silence           // the server acts; the client hears nothing more until it gives up
-	Doubt             // the server acts; the client is told 40003, the result is ambiguous
-	Delay             // the statement reaches the server after ProxyDelay
+	Pass            Fault = iota
+	CutBefore             // the connection breaks before the server hears of the statement
+	CutDuring             // it breaks when half of the statement has been said
+	CutSent               // it breaks as soon as the statement is on its way
+	CutAfter              // it breaks when the server has acted, before the client learns of it
+	HalfCloseServer       // instead of the statement the server hears that the client says no more
+	HalfCloseClient       // the server acts; the client hears the end of the stream, and may still write
+	Silence               // the server acts; the client hears nothing more until it gives up
+	Doubt                 // the server acts; the client is told 40003, the result is ambiguous
+	Delay                 // the statement reaches the server after ProxyDelay
 )
 
 // ProxyDelay is how long Delay holds a statement back: longer than any commit
