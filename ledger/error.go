@@ -28,6 +28,9 @@ const (
 	CodeAccountClosed Code = "account_closed"
 	// CodePeriodClosed: the effective date is in a period that takes no such posting.
 	CodePeriodClosed Code = "period_closed"
+	// CodeAborted: the request was to be carried out together with others, and
+	// another of them was refused.
+	CodeAborted Code = "aborted"
 	// CodeConditionFailed: an account is not as the request's conditions say; read
 	// it again and decide anew.
 	CodeConditionFailed Code = "condition_failed"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tweetledger/internal/sqldb"
@@ -35,10 +36,11 @@ type Outcome struct {
 	Err      error
 }
 
-// call is a request that waits for its outcome.
+// call is requests that wait for their outcomes together.
 type call struct {
-	request ledger.Request
-	outcome chan Outcome // room for one, so that the loop never waits for a caller
+	requests []ledger.Request
+	weight   int
+	outcomes chan []Outcome // room for one, so that the loop never waits for a caller
 }
 
 // submit puts a request into the next batch and waits for its outcome.
@@ -46,37 +48,51 @@ func (e *Engine) submit(ctx context.Context, r ledger.Request) Outcome {
 	if err := r.Validate(); err != nil {
 		return Outcome{Err: err}
 	}
-	c := &call{request: r, outcome: make(chan Outcome, 1)}
+	return e.submitTogether(ctx, []ledger.Request{r}, weight(r))[0]
+}
+
+// submitTogether puts requests that were validated into the next batch and waits
+// for their outcomes.
+func (e *Engine) submitTogether(ctx context.Context, requests []ledger.Request, weight int) []Outcome {
+	c := &call{requests: requests, weight: weight, outcomes: make(chan []Outcome, 1)}
 	select {
 	case <-e.closing:
-		return Outcome{Err: errClosed()}
+		return c.failed(errClosed())
 	default:
 	}
 	select {
 	case e.queue <- c:
 	case <-e.closing:
-		return Outcome{Err: errClosed()}
+		return c.failed(errClosed())
 	case <-ctx.Done():
-		return Outcome{Err: errInterrupted(ctx)}
+		return c.failed(errInterrupted(ctx))
 	}
 	select {
-	case out := <-c.outcome:
+	case out := <-c.outcomes:
 		return out
 	case <-ctx.Done():
-		return c.outcomeOr(errInterrupted(ctx))
+		return c.outcomesOr(errInterrupted(ctx))
 	case <-e.done:
-		return c.outcomeOr(errClosed())
+		return c.outcomesOr(errClosed())
 	}
 }
 
-// outcomeOr returns the outcome if it is there already.
-func (c *call) outcomeOr(err error) Outcome {
+// outcomesOr returns the outcomes if they are there already.
+func (c *call) outcomesOr(err error) []Outcome {
 	select {
-	case out := <-c.outcome:
+	case out := <-c.outcomes:
 		return out
 	default:
-		return Outcome{Err: err}
+		return c.failed(err)
 	}
+}
+
+func (c *call) failed(err error) []Outcome {
+	outcomes := make([]Outcome, len(c.requests))
+	for i := range outcomes {
+		outcomes[i].Err = err
+	}
+	return outcomes
 }
 
 func errClosed() error {
@@ -94,23 +110,30 @@ func errInterrupted(ctx context.Context) error {
 // the one before is being committed, so nobody waits for company.
 func (e *Engine) commitLoop() {
 	defer close(e.done)
+	var next *call // did not fit into the batch before
 	for {
-		var first *call
-		select {
-		case first = <-e.queue:
-		case <-e.closing:
-			select { // finish what was accepted
+		first := next
+		next = nil
+		if first == nil {
+			select {
 			case first = <-e.queue:
-			default:
-				return
+			case <-e.closing:
+				select { // finish what was accepted
+				case first = <-e.queue:
+				default:
+					return
+				}
 			}
 		}
 		batch := []*call{first}
-		for size := weight(first.request); size < maxBatchPostings; {
+		for size := first.weight; size < maxBatchPostings && next == nil; {
 			select {
 			case c := <-e.queue:
+				if size += c.weight; size > maxBulkPostings {
+					next = c
+					continue
+				}
 				batch = append(batch, c)
-				size += weight(c.request)
 				continue
 			default:
 			}
@@ -128,33 +151,51 @@ func weight(r ledger.Request) int {
 	return 1
 }
 
+// commitBatch commits the requests of calls together and tells each call what
+// became of its own.
 func (e *Engine) commitBatch(batch []*call) {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
-	requests := make([]ledger.Request, len(batch))
-	for i, c := range batch {
-		requests[i] = c.request
+	requests := batch[0].requests
+	if len(batch) > 1 {
+		requests = nil
+		for _, c := range batch {
+			requests = append(requests, c.requests...)
+		}
 	}
+	outcomes := e.commitEach(ctx, requests)
+	for _, out := range outcomes {
+		e.metrics.outcome(out)
+	}
+	for _, c := range batch {
+		n := len(c.requests)
+		c.outcomes <- outcomes[:n:n]
+		outcomes = outcomes[n:]
+	}
+}
+
+// commitEach commits requests together, or one by one where the database refuses
+// what the engine had judged to be right: one request is to blame, and the others
+// must not suffer for it.
+func (e *Engine) commitEach(ctx context.Context, requests []ledger.Request) []Outcome {
 	start := e.clock()
 	outcomes, err := e.commit(ctx, requests)
-	e.metrics.batch(len(batch), e.clock().Sub(start))
-	if err != nil && len(batch) > 1 && refusedBySchema(err) {
-		// The database refused what the engine had judged to be right. One request
-		// is to blame; the others must not suffer for it.
-		e.log.Warn("the database refused a batch; committing its requests one by one", "requests", len(batch), "err", err)
-		for _, c := range batch {
-			e.commitBatch([]*call{c})
-		}
-		return
+	e.metrics.batch(len(requests), e.clock().Sub(start))
+	if err == nil {
+		return outcomes
 	}
-	for i, c := range batch {
-		out := Outcome{Err: err}
-		if err == nil {
-			out = outcomes[i]
+	outcomes = make([]Outcome, len(requests))
+	if !refusedBySchema(err) || len(requests) == 1 {
+		for i := range outcomes {
+			outcomes[i].Err = err
 		}
-		e.metrics.outcome(out)
-		c.outcome <- out
+		return outcomes
 	}
+	e.log.Warn("the database refused a batch; committing its requests one by one", "requests", len(requests), "err", err)
+	for i := range requests {
+		outcomes[i] = e.commitEach(ctx, requests[i:i+1])[0]
+	}
+	return outcomes
 }
 
 func refusedBySchema(err error) bool {
@@ -230,14 +271,33 @@ func asLedgerError(err error) error {
 	return &ledger.Error{Code: code, Message: what + ": " + err.Error(), Err: err}
 }
 
-// Submit carries out up to MaxSubmit requests and returns the outcome of each, in
-// order. Each stands for itself: the refusal of one does not touch the others.
-// They may be spread over several database transactions, in the order given.
-func (e *Engine) Submit(ctx context.Context, requests []ledger.Request) ([]Outcome, error) {
+// MaxSubmit bounds the requests of one call.
+const MaxSubmit = 10_000
+
+// checkSubmit refuses a call that is too long, and validates each request.
+func checkSubmit(requests []ledger.Request) ([]Outcome, error) {
 	if len(requests) > MaxSubmit {
 		return nil, ledger.Errorf(ledger.CodeInvalid, "%d requests in one call; at most %d are taken", len(requests), MaxSubmit)
 	}
 	outcomes := make([]Outcome, len(requests))
+	for i, r := range requests {
+		if r == nil {
+			outcomes[i].Err = ledger.Errorf(ledger.CodeInvalid, "there is no request at place %d", i)
+			continue
+		}
+		outcomes[i].Err = r.Validate()
+	}
+	return outcomes, nil
+}
+
+// Submit carries out up to MaxSubmit requests and returns the outcome of each, in
+// order. Each stands for itself: the refusal of one does not touch the others.
+// They may be spread over several database transactions, in the order given.
+func (e *Engine) Submit(ctx context.Context, requests []ledger.Request) ([]Outcome, error) {
+	outcomes, err := checkSubmit(requests)
+	if err != nil {
+		return nil, err
+	}
 	var chunk []ledger.Request
 	var places []int
 	size := 0
@@ -245,54 +305,108 @@ func (e *Engine) Submit(ctx context.Context, requests []ledger.Request) ([]Outco
 		if len(chunk) == 0 {
 			return
 		}
-		for i, out := range e.submitTogether(ctx, chunk) {
+		for i, out := range e.submitTogether(ctx, chunk, size) {
 			outcomes[places[i]] = out
 		}
 		chunk, places, size = nil, nil, 0
 	}
 	for i, r := range requests {
-		if r == nil {
-			outcomes[i] = Outcome{Err: ledger.Errorf(ledger.CodeInvalid, "there is no request at place %d", i)}
+		if outcomes[i].Err != nil {
 			continue
 		}
-		if err := r.Validate(); err != nil {
-			outcomes[i] = Outcome{Err: err}
-			continue
-		}
-		if size += weight(r); size > maxBulkPostings {
+		if size+weight(r) > maxBulkPostings {
 			flush()
-			size = weight(r)
 		}
-		chunk, places = append(chunk, r), append(places, i)
+		chunk, places, size = append(chunk, r), append(places, i), size+weight(r)
 	}
 	flush()
 	return outcomes, nil
 }
 
-// MaxSubmit bounds the requests of one call of Submit.
-const MaxSubmit = 10_000
+// maxTogether bounds the postings of requests that are carried out together or
+// not at all.
+const maxTogether = 2 * maxBulkPostings
 
-// submitTogether commits requests that were validated, one by one where the
-// database refuses them together.
-func (e *Engine) submitTogether(ctx context.Context, requests []ledger.Request) []Outcome {
-	start := e.clock()
-	outcomes, err := e.commit(ctx, requests)
-	e.metrics.batch(len(requests), e.clock().Sub(start))
-	if err != nil {
-		outcomes = make([]Outcome, len(requests))
-		if refusedBySchema(err) && len(requests) > 1 {
-			e.log.Warn("the database refused a batch; committing its requests one by one", "requests", len(requests), "err", err)
-			for i := range requests {
-				outcomes[i] = e.submitTogether(ctx, requests[i:i+1])[0]
-			}
-			return outcomes
+// errOneRefused says that requests were to be carried out together, and one was refused.
+var errOneRefused = errors.New("one of the requests was refused")
+
+// SubmitTogether carries out up to MaxSubmit requests, all of them or none: where
+// one is refused, its outcome says why and the others' have CodeAborted. They make
+// one database transaction, of at most 20,000 postings.
+func (e *Engine) SubmitTogether(ctx context.Context, requests []ledger.Request) ([]Outcome, error) {
+	outcomes, err := checkTogether(requests)
+	if outcomes != nil || err != nil {
+		return outcomes, err
+	}
+	err = e.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		var err error
+		outcomes, err = e.apply(ctx, tx, requests, cautious)
+		if err == nil && slices.ContainsFunc(outcomes, func(out Outcome) bool { return out.Err != nil }) {
+			return errOneRefused
 		}
-		for i := range outcomes {
-			outcomes[i].Err = err
+		return err
+	})
+	if err != nil && !errors.Is(err, errOneRefused) {
+		return nil, asLedgerError(err)
+	}
+	return abortOthers(outcomes), nil
+}
+
+// SubmitTx carries out up to MaxSubmit requests inside the caller's transaction,
+// as PostTx does one, and returns the outcome of each: a refused one changed
+// nothing, and the transaction can go on.
+func (e *Engine) SubmitTx(ctx context.Context, tx *sqldb.Tx, requests []ledger.Request) ([]Outcome, error) {
+	outcomes, err := checkSubmit(requests)
+	if err != nil {
+		return nil, err
+	}
+	var valid []ledger.Request
+	var places []int
+	for i, r := range requests {
+		if outcomes[i].Err == nil {
+			valid, places = append(valid, r), append(places, i)
 		}
 	}
-	for _, out := range outcomes {
-		e.metrics.outcome(out)
+	done, err := e.apply(ctx, tx, valid, cautious)
+	if err != nil {
+		return nil, err
+	}
+	for i, out := range done {
+		outcomes[places[i]] = out
+	}
+	return outcomes, nil
+}
+
+// checkTogether returns outcomes where a request is refused before it is tried.
+func checkTogether(requests []ledger.Request) ([]Outcome, error) {
+	outcomes, err := checkSubmit(requests)
+	if err != nil {
+		return nil, err
+	}
+	size := 0
+	for i, r := range requests {
+		if outcomes[i].Err != nil {
+			return abortOthers(outcomes), nil
+		}
+		size += weight(r)
+	}
+	if size > maxTogether {
+		return nil, ledger.Errorf(ledger.CodeInvalid, "the requests have %d postings; at most %d are carried out together", size, maxTogether)
+	}
+	return nil, nil
+}
+
+// abortOthers gives the outcomes of requests that were right, where another was
+// refused, the error that says so.
+func abortOthers(outcomes []Outcome) []Outcome {
+	refused := slices.IndexFunc(outcomes, func(out Outcome) bool { return out.Err != nil })
+	if refused < 0 {
+		return outcomes
+	}
+	for i := range outcomes {
+		if outcomes[i].Err == nil {
+			outcomes[i] = Outcome{Err: ledger.Errorf(ledger.CodeAborted, "not carried out, because request %d of the call was refused", refused)}
+		}
 	}
 	return outcomes
 }

@@ -4,29 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 )
-
-// chainWalk recomputes one chain of the sealed journal from the transactions that
-// its seals name, and names each entry that does not bear the chain out.
-type chainWalk struct {
-	tx     *sqldb.Tx
-	report *Report
-	chain  chain
-	number int64 // of the last entry that was read
-	link   [sha256.Size]byte
-	// published are the links that heads published earlier say, by number.
-	published map[int64][sha256.Size]byte
-	totals    func(ledger.Transaction) error // is told every transaction
-}
-
-func (w *chainWalk) subject(n int64) string {
-	return fmt.Sprintf("entry %d of journal %s of %d", n, w.chain.journal, w.chain.fiscalYear)
-}
 
 // storedRun is a row of seals as it was read.
 type storedRun struct {
@@ -34,97 +16,101 @@ type storedRun struct {
 	lines, entries, link []byte
 }
 
-// sealRows bounds the rows of seals that are read at once, and chunkPostings the
-// postings of their pages.
-const sealRows = 500
-
-// next reads on after the last entry: a bounded number of seals, with their pages.
-// It reports false at the end of the chain.
-func (w *chainWalk) next(ctx context.Context, starts fiscalYearOf) (bool, error) {
-	runs, err := sqldb.Collect(ctx, w.tx, fmt.Sprintf(`SELECT s.first_number, s.last_number, s.page_id, s.lines, s.entries, s.link FROM seals AS s
-		WHERE s.journal = $1 AND s.fiscal_year = $2 AND s.first_number > $3 ORDER BY s.first_number LIMIT %d`, sealRows),
-		[]any{w.chain.journal, int64(w.chain.fiscalYear), w.number}, func(rows *sqldb.Rows) (storedRun, error) {
-			var r storedRun
-			err := rows.Scan(&r.first, &r.last, &r.page, &r.lines, &r.entries, &r.link)
-			return r, err
-		})
-	if err != nil || len(runs) == 0 {
-		return false, err
-	}
-	entries := int64(0)
-	for i, r := range runs {
-		if entries += r.last - r.first + 1; i > 0 && entries > sealPostings {
-			runs = runs[:i]
-			break
-		}
-	}
-	pages := make([]int64, len(runs))
-	for i, r := range runs {
-		pages[i] = r.page
-	}
-	byPage, err := transactionsOnPages(ctx, w.tx, pages)
-	if err != nil {
-		return false, err
-	}
-	for _, r := range runs {
-		if err := w.run(r, byPage[r.page], starts); err != nil {
-			return false, err
-		}
-	}
-	return true, nil
+// chainWalk follows one chain of the sealed journal through the hashes of its
+// entries, which were compared with the transactions page by page.
+type chainWalk struct {
+	*verifier
+	chain  chain
+	number int64 // of the last entry that was read
+	link   [sha256.Size]byte
+	// published are the links that heads published earlier say, by number.
+	published map[int64][sha256.Size]byte
 }
 
-// fiscalYearOf tells the fiscal year of a date.
-type fiscalYearOf func(ledger.Date) int
+// sealRows bounds the rows of seals that are read at once.
+const sealRows = 500
 
-// run recomputes one row of seals.
-func (w *chainWalk) run(r storedRun, page []ledger.Transaction, starts fiscalYearOf) error {
-	if r.first != w.number+1 {
-		w.report.add(w.subject(w.number+1), "seal", "there", fmt.Sprintf("missing; the next one is of entry %d", r.first))
+// readChains checks that numbers have no gap, that each link follows from the one
+// before, and that the chains lead through the published heads to the stored ones;
+// and that each page is either sealed or waits to be.
+func (v *verifier) readChains(ctx context.Context) error {
+	heads, err := v.engine.Heads(ctx, v.tx)
+	if err != nil {
+		return err
 	}
-	w.number = r.first - 1
-	at := map[int64]ledger.Transaction{}
-	unsealed := map[int64]bool{}
-	for _, t := range page {
-		at[t.Place.Line] = t
-		unsealed[t.Place.Line] = t.Journal == w.chain.journal && starts(t.EffectiveDate) == w.chain.fiscalYear
+	stored := map[chain]ledger.Head{}
+	for _, h := range heads.List {
+		stored[chain{h.Journal, h.FiscalYear}] = h
 	}
-	for i := int64(0); i <= r.last-r.first; i++ {
-		line := int64(binary.BigEndian.Uint32(r.lines[4*i:]))
-		stored := [sha256.Size]byte(r.entries[sha256.Size*i:])
-		w.number++
-		t, ok := at[line]
-		delete(unsealed, line)
-		switch {
-		case !ok:
-			w.report.add(w.subject(w.number), "transaction", "on page "+fmt.Sprint(r.page)+", line "+fmt.Sprint(line), "missing")
-		case ledger.EntryHash(w.chain.journal, w.chain.fiscalYear, w.number, t) != stored:
-			w.report.add(w.subject(w.number)+", transaction "+t.ID.String(), "content", "as it was sealed", "changed since")
+	published := map[chain]map[int64][sha256.Size]byte{}
+	for _, h := range v.options.Published {
+		c := chain{h.Journal, h.FiscalYear}
+		if published[c] == nil {
+			published[c] = map[int64][sha256.Size]byte{}
 		}
-		if ok && w.totals != nil {
-			if err := w.totals(t); err != nil {
+		published[c][h.Number] = h.Link
+		if _, ok := stored[c]; !ok {
+			stored[c] = ledger.Head{Journal: c.journal, FiscalYear: c.fiscalYear, Link: ledger.ChainStart(c.journal, c.fiscalYear)}
+		}
+	}
+	err = v.tx.Each(ctx, "SELECT DISTINCT journal, fiscal_year FROM seals", nil, func(rows *sqldb.Rows) error {
+		var c chain
+		err := rows.Scan(&c.journal, &c.fiscalYear)
+		if _, ok := stored[c]; !ok {
+			stored[c] = ledger.Head{Journal: c.journal, FiscalYear: c.fiscalYear}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range sortedChains(stored) {
+		w := chainWalk{verifier: v, chain: c, link: ledger.ChainStart(c.journal, c.fiscalYear), published: published[c]}
+		for more := true; more; {
+			if more, err = w.next(ctx); err != nil {
 				return err
 			}
 		}
-		w.link = ledger.NextLink(w.link, stored)
-		if published, ok := w.published[w.number]; ok && published != w.link {
-			w.report.add(w.subject(w.number), "link of the chain", fmt.Sprintf("%x, as it was published", published), fmt.Sprintf("%x", w.link))
-		}
+		w.end(stored[c])
 	}
-	for line, is := range unsealed {
-		if is {
-			w.report.add(fmt.Sprintf("transaction %s on page %d, line %d", at[line].ID, r.page, line), "seal",
-				"a number in journal "+w.chain.journal, "inserted after the page was sealed")
+	return v.eachPageIsSealedOrWaits(ctx)
+}
+
+// next reads on after the last entry. It reports false at the end of the chain.
+func (w *chainWalk) next(ctx context.Context) (bool, error) {
+	runs, err := sqldb.Collect(ctx, w.tx, fmt.Sprintf(`SELECT first_number, last_number, page_id, entries, link FROM seals
+		WHERE journal = $1 AND fiscal_year = $2 AND first_number > $3 ORDER BY first_number LIMIT %d`, sealRows),
+		[]any{w.chain.journal, int64(w.chain.fiscalYear), w.number}, func(rows *sqldb.Rows) (storedRun, error) {
+			var r storedRun
+			err := rows.Scan(&r.first, &r.last, &r.page, &r.entries, &r.link)
+			return r, err
+		})
+	for _, r := range runs {
+		w.run(r)
+	}
+	return len(runs) > 0, err
+}
+
+func (w *chainWalk) run(r storedRun) {
+	if r.first != w.number+1 {
+		w.report.add(w.chain.entry(w.number+1), "seal", "there", fmt.Sprintf("missing; the next one is that of entry %d", r.first))
+	}
+	w.number = r.first - 1
+	for hashes := r.entries; len(hashes) >= sha256.Size; hashes = hashes[sha256.Size:] {
+		w.number++
+		w.link = ledger.NextLink(w.link, [sha256.Size]byte(hashes))
+		if want, ok := w.published[w.number]; ok && want != w.link {
+			w.report.add(w.chain.entry(w.number), "link of the chain", fmt.Sprintf("%x, as it was published", want), fmt.Sprintf("%x", w.link))
 		}
 	}
 	if !bytes.Equal(r.link, w.link[:]) {
-		w.report.add(w.subject(r.last), "link of the chain", fmt.Sprintf("%x", w.link), fmt.Sprintf("%x", r.link))
+		w.report.add(w.chain.entry(r.last), "link of the chain", fmt.Sprintf("%x", w.link), fmt.Sprintf("%x", r.link))
 		copy(w.link[:], r.link) // so that each fault is named once
 	}
-	return nil
 }
 
-// end compares the end of the chain with its stored head.
+// end compares the end of the chain with its stored head, and names published
+// entries that it does not reach.
 func (w *chainWalk) end(head ledger.Head) {
 	if head.Number != w.number || head.Link != w.link {
 		w.report.add(fmt.Sprintf("journal %s of %d", w.chain.journal, w.chain.fiscalYear), "head",
@@ -132,7 +118,53 @@ func (w *chainWalk) end(head ledger.Head) {
 	}
 	for n := range w.published {
 		if n > w.number {
-			w.report.add(w.subject(n), "seal", "there, as it was published", "missing")
+			w.report.add(w.chain.entry(n), "seal", "there, as it was published", "missing")
 		}
 	}
+}
+
+func (v *verifier) eachPageIsSealedOrWaits(ctx context.Context) error {
+	for _, check := range []struct{ condition, got string }{
+		{"NOT EXISTS (SELECT 1 FROM seals AS s WHERE s.page_id = g.id) AND NOT EXISTS (SELECT 1 FROM unsealed_pages AS u WHERE u.page_id = g.id AND u.recorded_at = g.recorded_at)",
+			"neither: it was inserted past the ledger, or taken off the queue"},
+		{"EXISTS (SELECT 1 FROM seals AS s WHERE s.page_id = g.id) AND EXISTS (SELECT 1 FROM unsealed_pages AS u WHERE u.page_id = g.id AND u.recorded_at = g.recorded_at)", "both"},
+	} {
+		err := v.tx.Each(ctx, fmt.Sprintf("SELECT g.id FROM pages AS g WHERE %s ORDER BY g.id LIMIT %d", check.condition, maxDifferences), nil,
+			func(rows *sqldb.Rows) error {
+				var id int64
+				err := rows.Scan(&id)
+				v.report.add(fmt.Sprintf("page %d", id), "seal", "a number in the journal, or a place in the sealer's queue", check.got)
+				return err
+			})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compareRollUps compares the daily roll-ups with the postings of what is sealed.
+func (v *verifier) compareRollUps(ctx context.Context) error {
+	const sealed = " NOT EXISTS (SELECT 1 FROM unsealed_pages AS u WHERE u.page_id = g.id AND u.recorded_at = g.recorded_at)"
+	return v.tx.Each(ctx, fmt.Sprintf(`SELECT no, effective_date, CAST(SUM(debits) AS %[1]s), CAST(SUM(credits) AS %[1]s) FROM (
+			SELECT account_no AS no, effective_date, debits, credits FROM account_days
+			UNION ALL SELECT p.debit_no, g.effective_date, -p.amount, 0 FROM pages AS g JOIN postings AS p ON p.page_id = g.id WHERE %[2]s
+			UNION ALL SELECT p.credit_no, g.effective_date, 0, -p.amount FROM pages AS g JOIN postings AS p ON p.page_id = g.id WHERE %[2]s
+		) AS sides GROUP BY no, effective_date HAVING SUM(debits) <> 0 OR SUM(credits) <> 0 ORDER BY no, effective_date LIMIT %[3]d`,
+		v.tx.Int8(), sealed, maxDifferences), nil, func(rows *sqldb.Rows) error {
+		var no int64
+		var date ledger.Date
+		var debits, credits ledger.Amount
+		if err := rows.Scan(&no, &date, &debits, &credits); err != nil {
+			return err
+		}
+		subject := fmt.Sprintf("account number %d", no)
+		var currency ledger.Currency
+		if a, ok := v.accounts[no]; ok {
+			subject, currency = "account "+a.account.Code, a.account.Currency
+		}
+		v.report.add(subject, "roll-up of "+date.String(), "what its sealed postings come to",
+			fmt.Sprintf("off by %s debit and %s credit", debits.Format(currency), credits.Format(currency)))
+		return nil
+	})
 }

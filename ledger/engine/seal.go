@@ -85,6 +85,13 @@ type chain struct {
 	fiscalYear int
 }
 
+// sortedChains returns the chains of a map in order of journal and fiscal year.
+func sortedChains[V any](of map[chain]V) []chain {
+	return slices.SortedFunc(maps.Keys(of), func(a, b chain) int {
+		return cmp.Or(cmp.Compare(a.journal, b.journal), cmp.Compare(a.fiscalYear, b.fiscalYear))
+	})
+}
+
 // sealer is one round.
 type sealer struct {
 	tx     *sqldb.Tx
@@ -219,9 +226,7 @@ func (s *sealer) store(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store seals: %w", err)
 	}
-	chains := slices.SortedFunc(maps.Keys(s.heads), func(a, b chain) int {
-		return cmp.Or(cmp.Compare(a.journal, b.journal), cmp.Compare(a.fiscalYear, b.fiscalYear))
-	})
+	chains := sortedChains(s.heads)
 	_, err = s.tx.ExecRows(ctx, `INSERT INTO seal_heads (journal, fiscal_year, number, link) SELECT * FROM ROWS AS d WHERE 1 = 1
 		ON CONFLICT (journal, fiscal_year) DO UPDATE SET number = excluded.number, link = excluded.link`,
 		headTable, len(chains), func(i int) []any {

@@ -3,8 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -52,22 +52,48 @@ func (r *Report) add(subject, what string, want, got any) {
 	})
 }
 
-// Verify recomputes the book from its postings and holds, in one consistent
-// state of it, and names every difference: transactions against their postings,
-// keys and reversals, holds against what was posted of them, and all balances
-// and bounds. progress, which may be nil, is called with the postings read so
-// far and in all. Memory grows with the number of accounts only.
+// VerifyOptions say how to verify. The zero value verifies all in one go.
+type VerifyOptions struct {
+	// Progress is called with the postings read so far and in all.
+	Progress func(done, total int64)
+	// Published are heads that were published earlier: the chains must still lead
+	// through each of them.
+	Published []ledger.Head
+	// Resume goes on where an earlier run was when it saved this checkpoint.
+	Resume *Checkpoint
+	// Save, where it is set, is called now and then with a checkpoint.
+	Save func(Checkpoint) error
+}
+
+// Verify recomputes the book from its postings and holds and names every
+// difference: pages against their postings, the sealed journal against its chains,
+// keys and reversals, holds against what was posted of them, roll-ups, and all
+// balances and bounds. progress, which may be nil, is called with the postings
+// read so far and in all. Memory grows with the number of accounts only.
 func (e *Engine) Verify(ctx context.Context, progress func(done, total int64)) (Report, error) {
-	if progress == nil {
-		progress = func(done, total int64) {}
+	return e.VerifyBook(ctx, VerifyOptions{Progress: progress})
+}
+
+// VerifyBook is Verify with options. What is sealed does not change any more, so
+// it is read in many short transactions, from which a run can be resumed; the rest
+// and the sums are read in one consistent state of the book.
+func (e *Engine) VerifyBook(ctx context.Context, o VerifyOptions) (Report, error) {
+	if o.Progress == nil {
+		o.Progress = func(done, total int64) {}
 	}
-	var report Report
-	err := e.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		report = Report{}
-		v := &verifier{tx: tx, report: &report, progress: progress,
-			accounts: map[uuid.UUID]*verified{}, numbers: map[int64]uuid.UUID{}}
-		for _, step := range []func(context.Context) error{v.readAccounts, v.readPages, v.readTransactions, v.readReversals,
-			v.readHolds, v.readReleases, v.compareBalances} {
+	v, err := e.newVerifier(ctx, o)
+	if err == nil {
+		err = v.sealedPages(ctx)
+	}
+	if err != nil {
+		return Report{}, fmt.Errorf("verify the book: %w", asLedgerError(err))
+	}
+	before := v.state()
+	err = e.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		v.restore(before) // where the database asks to begin again
+		v.tx = tx
+		for _, step := range []func(context.Context) error{v.readAccounts, v.otherPages, v.readChains, v.readRequests, v.readReversals,
+			v.readHolds, v.readReleases, v.compareRollUps, v.compareBalances} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -77,15 +103,19 @@ func (e *Engine) Verify(ctx context.Context, progress func(done, total int64)) (
 	if err != nil {
 		return Report{}, fmt.Errorf("verify the book: %w", asLedgerError(err))
 	}
-	return report, nil
+	return *v.report, nil
 }
 
 type verifier struct {
+	engine   *Engine
+	options  VerifyOptions
 	tx       *sqldb.Tx
 	report   *Report
-	progress func(done, total int64)
-	accounts map[uuid.UUID]*verified
-	numbers  map[int64]uuid.UUID // of accounts
+	total    int64 // postings in all, for the progress
+	began    []ledger.Head
+	lastPage int64               // of the sealed pages that are done
+	accounts map[int64]*verified // by number
+	numbers  map[uuid.UUID]int64
 }
 
 // verified is an account with its balance as computed.
@@ -95,136 +125,17 @@ type verified struct {
 }
 
 func (v *verifier) readAccounts(ctx context.Context) error {
+	v.report.Accounts = 0
 	return v.tx.Each(ctx, "SELECT no, "+accountColumns+" FROM accounts", nil, func(rows *sqldb.Rows) error {
 		a, err := scanNumbered(rows)
-		v.accounts[a.ID] = &verified{account: a.Account}
-		v.numbers[a.no] = a.ID
+		if v.accounts[a.no] == nil {
+			v.accounts[a.no] = &verified{}
+		}
+		v.accounts[a.no].account = a.Account
+		v.numbers[a.ID] = a.no
 		v.report.Accounts++
 		return err
 	})
-}
-
-// migratedSlots bounds the slots of pages that are numbers, not times: those of
-// transactions that were recorded before there were pages. As times they would be
-// the first fifteen hours of the year 2000.
-const migratedSlots = 1 << 30
-
-// readPages checks that pages were recorded when their ids say.
-func (v *verifier) readPages(ctx context.Context) error {
-	return v.tx.Each(ctx, "SELECT id, recorded_at FROM pages ORDER BY id", nil, func(rows *sqldb.Rows) error {
-		var id int64
-		var recorded time.Time
-		if err := rows.Scan(&id, &recorded); err != nil {
-			return err
-		}
-		low := id & (1<<slotBits - 1)
-		if low >= migratedSlots && low != int64(recorded.Sub(firstSlot)/slot) {
-			v.report.add(fmt.Sprintf("page %d", id), "recorded time", firstSlot.Add(time.Duration(low)*slot).Format(time.RFC3339Nano), recorded.Format(time.RFC3339Nano))
-		}
-		return nil
-	})
-}
-
-// progressEvery is how many postings are read between two calls of progress.
-const progressEvery = 10_000
-
-// readTransactions reads the postings in the order of the journal, page by page.
-func (v *verifier) readTransactions(ctx context.Context) error {
-	var total int64
-	if err := v.tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(postings), 0) AS "+v.tx.Int8()+") FROM pages", nil, &total); err != nil {
-		return err
-	}
-	v.progress(0, total)
-	walk := pageWalk{verifier: v, total: total}
-	if err := walk.read(ctx); err != nil {
-		return err
-	}
-	walk.finishPage()
-	v.progress(v.report.Postings, total)
-	return v.readRequests(ctx)
-}
-
-// pageWalk checks postings as they follow each other on their pages.
-type pageWalk struct {
-	*verifier
-	total int64
-	page  struct{ id, transactions, postings, seenTransactions, seenPostings int64 }
-	t     struct {
-		id             uuid.UUID
-		postings, seen int64
-	}
-}
-
-func (w *pageWalk) read(ctx context.Context) error {
-	return w.tx.Each(ctx, `SELECT g.id, g.transactions, g.postings, p.line, p.transaction_id, COALESCE(p.ordinal, 0), COALESCE(p.debit_no, 0),
-			COALESCE(p.credit_no, 0), COALESCE(p.amount, 0), COALESCE(p.currency, ''), COALESCE(p.postings, 0), COALESCE(p.idempotency_key, '')
-		FROM pages AS g LEFT JOIN postings AS p ON p.page_id = g.id ORDER BY g.id, p.line`, nil, func(rows *sqldb.Rows) error {
-		var page, transactions, postings, ordinal, count int64
-		var line *int64
-		var debit, credit int64
-		var id uuid.UUID
-		var key string
-		var p ledger.Posting
-		if err := rows.Scan(&page, &transactions, &postings, &line, &id, &ordinal, &debit, &credit, &p.Amount, &p.Currency,
-			&count, &key); err != nil {
-			return err
-		}
-		if page != w.page.id {
-			w.finishPage()
-			w.page.id, w.page.transactions, w.page.postings = page, transactions, postings
-			w.page.seenTransactions, w.page.seenPostings = 0, 0
-		}
-		if line == nil {
-			return nil
-		}
-		w.posting(*line, ordinal, id, count, key)
-		subject := func() string { return fmt.Sprintf("posting %d of transaction %s", ordinal, id) }
-		p.Debit, p.Credit = w.numbers[debit], w.numbers[credit]
-		return w.count(p, subject, delta{debitsPosted: p.Amount}, delta{creditsPosted: p.Amount})
-	})
-}
-
-// posting checks that a posting follows on the one before it.
-func (w *pageWalk) posting(line, ordinal int64, id uuid.UUID, count int64, key string) {
-	if line != w.page.seenPostings {
-		w.report.add(fmt.Sprintf("page %d", w.page.id), "line of the next posting", w.page.seenPostings, line)
-	}
-	w.page.seenPostings++
-	w.report.Postings++
-	if w.report.Postings%progressEvery == 0 {
-		w.progress(w.report.Postings, w.total)
-	}
-	if ordinal == 0 {
-		w.finishTransaction()
-		w.t.id, w.t.postings, w.t.seen = id, count, 0
-		w.page.seenTransactions++
-		w.report.Transactions++
-		if want := ledger.IDOfKey(key); want != id {
-			w.report.add("transaction "+id.String(), "id for key "+key, want, id)
-		}
-	}
-	if id != w.t.id || ordinal != w.t.seen {
-		w.report.add(fmt.Sprintf("posting %d of transaction %s", ordinal, id), "place on page "+fmt.Sprint(w.page.id),
-			fmt.Sprintf("posting %d of transaction %s", w.t.seen, w.t.id), "line "+fmt.Sprint(line))
-	}
-	w.t.seen++
-}
-
-func (w *pageWalk) finishTransaction() {
-	if w.t.id != uuid.Nil && w.t.postings != w.t.seen {
-		w.report.add("transaction "+w.t.id.String(), "number of postings", w.t.seen, w.t.postings)
-	}
-	w.t.id = uuid.Nil
-}
-
-func (w *pageWalk) finishPage() {
-	w.finishTransaction()
-	if w.page.seenPostings != w.page.postings {
-		w.report.add(fmt.Sprintf("page %d", w.page.id), "number of postings", w.page.seenPostings, w.page.postings)
-	}
-	if w.page.seenTransactions != w.page.transactions {
-		w.report.add(fmt.Sprintf("page %d", w.page.id), "number of transactions", w.page.seenTransactions, w.page.transactions)
-	}
 }
 
 // readRequests checks that every transaction has its request, and that every
@@ -256,17 +167,17 @@ func (v *verifier) readRequests(ctx context.Context) error {
 }
 
 // count adds a posting or a pending amount to both of its accounts.
-func (v *verifier) count(p ledger.Posting, subject func() string, debit, credit delta) error {
+func (v *verifier) count(debitNo, creditNo int64, p ledger.Posting, subject func() string, debit, credit delta) error {
 	if p.Amount <= 0 {
 		v.report.add(subject(), "amount", "above zero", p.Amount)
 	}
 	for _, side := range [...]struct {
-		id    uuid.UUID
+		no    int64
 		delta delta
-	}{{p.Debit, debit}, {p.Credit, credit}} {
-		a, ok := v.accounts[side.id]
+	}{{debitNo, debit}, {creditNo, credit}} {
+		a, ok := v.accounts[side.no]
 		if !ok {
-			v.report.add(subject(), "account", "in the book", side.id)
+			v.report.add(subject(), "account", "in the book", fmt.Sprintf("number %d", side.no))
 			continue
 		}
 		if a.account.Currency != p.Currency {
@@ -324,7 +235,7 @@ func (v *verifier) readHolds(ctx context.Context) error {
 			return nil
 		}
 		p := ledger.Posting{Debit: h.Debit, Credit: h.Credit, Amount: h.Remaining(), Currency: h.Currency}
-		return v.count(p, subject, delta{debitsPending: p.Amount}, delta{creditsPending: p.Amount})
+		return v.count(v.numbers[h.Debit], v.numbers[h.Credit], p, subject, delta{debitsPending: p.Amount}, delta{creditsPending: p.Amount})
 	})
 }
 
@@ -376,8 +287,8 @@ func (v *verifier) readReleases(ctx context.Context) error {
 
 // compareBalances compares the stored balances with those computed.
 func (v *verifier) compareBalances(ctx context.Context) error {
-	stored := map[uuid.UUID]*delta{}
-	rowsOf := map[uuid.UUID]int{}
+	stored := map[int64]*delta{}
+	rowsOf := map[int64]int{}
 	err := v.tx.Each(ctx, `SELECT account_no, side, currency, min_balance, max_balance, debits_posted, credits_posted,
 			debits_pending, credits_pending FROM balances ORDER BY account_no, shard`, nil, func(rows *sqldb.Rows) error {
 		var no int64
@@ -389,8 +300,7 @@ func (v *verifier) compareBalances(ctx context.Context) error {
 			&d.debitsPending, &d.creditsPending); err != nil {
 			return err
 		}
-		id := v.numbers[no]
-		a, ok := v.accounts[id]
+		a, ok := v.accounts[no]
 		if !ok {
 			v.report.add(fmt.Sprintf("balance of account number %d", no), "account", "in the book", "missing")
 			return nil
@@ -402,22 +312,17 @@ func (v *verifier) compareBalances(ctx context.Context) error {
 		if !sameAmount(minimum, a.account.Min) || !sameAmount(maximum, a.account.Max) {
 			v.report.add(subject, "bounds of its balance", bounds(a.account.Min, a.account.Max), bounds(minimum, maximum))
 		}
-		if stored[id] == nil {
-			stored[id] = &delta{}
+		if stored[no] == nil {
+			stored[no] = &delta{}
 		}
-		rowsOf[id]++
-		return stored[id].add(d)
+		rowsOf[no]++
+		return stored[no].add(d)
 	})
 	if err != nil {
 		return err
 	}
-	ids := make([]uuid.UUID, 0, len(v.accounts))
-	for id := range v.accounts {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, compareIDs)
-	for _, id := range ids {
-		v.compareBalance(v.accounts[id], stored[id], rowsOf[id])
+	for _, no := range slices.Sorted(maps.Keys(v.accounts)) {
+		v.compareBalance(v.accounts[no], stored[no], rowsOf[no])
 	}
 	return nil
 }
