@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -160,16 +159,6 @@ func (s *stage) verify() {
 	}
 	for _, d := range report.Differences {
 		s.t.Error(d)
-	}
-}
-
-// await waits for a condition that somebody else is about to make true.
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !condition(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("waited %s for %s", patience, what)
-		}
 	}
 }
 

@@ -131,7 +131,7 @@ func freeAddresses(n int) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer listener.Close() // all at the end, so that no address comes twice
+		defer func() { _ = listener.Close() }() // all at the end, so that no address comes twice
 		addresses = append(addresses, listener.Addr().String())
 	}
 	return addresses, nil
