@@ -7,6 +7,7 @@ const (
 	MaxQueue         = maxQueue
 	MaxDifferences   = maxDifferences
 	SlotBits         = slotBits
+	CautiousBatches  = cautiousBatches
 )
 
 // Queued returns how many requests wait for the next batch.
@@ -20,3 +21,9 @@ func AsLedgerError(err error) error { return asLedgerError(err) }
 
 // Shard returns the shard of hot accounts that e writes.
 func (e *Engine) Shard(shards int) int { return e.shard % shards }
+
+// Hope lets the next batch write before it looks.
+func (e *Engine) Hope() { e.caution.Store(0) }
+
+// BeCautious lets all batches look before they write.
+func (e *Engine) BeCautious() { e.caution.Store(1 << 32) }

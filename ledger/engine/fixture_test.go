@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -99,6 +100,39 @@ func (w *world) holdOf(debit, credit ledger.Account, amount ledger.Amount) ledge
 
 func (w *world) postOf(hold ledger.Hold, amount ledger.Amount) ledger.PostHoldRequest {
 	return ledger.PostHoldRequest{Key: w.key(), HoldID: hold.ID, Amount: amount, Journal: ledger.JournalTransfers, Label: "Test of a hold"}
+}
+
+// codes returns how each request of a batch ended.
+func (w *world) codes(e *engine.Engine, requests ...ledger.Request) []ledger.Code {
+	w.t.Helper()
+	outcomes, err := e.Submit(w.ctx, requests)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	codes := make([]ledger.Code, len(outcomes))
+	for i, out := range outcomes {
+		codes[i] = ledger.CodeOf(out.Err)
+		if out.Err != nil && codes[i] == "" {
+			w.t.Errorf("request %d failed: %v", i, out.Err)
+		}
+	}
+	return codes
+}
+
+// another opens a second engine on the book, as another process has.
+func (w *world) another() *engine.Engine {
+	e := engine.New(w.db, engine.Options{Clock: w.clock.Now})
+	w.t.Cleanup(e.Close)
+	return e
+}
+
+// refused checks that a request was refused, and what it was blamed for.
+func (w *world) refused(what string, err error, code ledger.Code, field string) {
+	w.t.Helper()
+	refusal, ok := errors.AsType[*ledger.Error](err)
+	if !ok || refusal.Code != code || refusal.Field != field {
+		w.t.Errorf("%s: got %v, want %s in %s", what, err, code, field)
+	}
 }
 
 func (w *world) mustPost(r ledger.PostRequest) ledger.Transaction {
@@ -303,6 +337,22 @@ func (w *world) batches() (count, requests int64) {
 	}
 	w.t.Fatal("no metric tweetledger_batch_requests")
 	return 0, 0
+}
+
+// restarted returns how many batches of the world's engine hoped in vain.
+func (w *world) restarted() int64 {
+	w.t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "tweetledger_batches_restarted_total" {
+			return int64(family.GetMetric()[0].GetCounter().GetValue())
+		}
+	}
+	w.t.Fatal("no metric tweetledger_batches_restarted_total")
+	return 0
 }
 
 // counted returns the requests of one result.

@@ -49,6 +49,9 @@ func (b *batch) writeJournal(ctx context.Context) error {
 		return err
 	}
 	if len(changed) != len(accounts) {
+		if b.mode == hopeful {
+			return errHopeless
+		}
 		return fmt.Errorf("%d of %d balances were updated", len(changed), len(accounts))
 	}
 	if b.mode == hopeful {
@@ -197,14 +200,17 @@ var balanceChange = []sqldb.Column{
 }
 
 // The recording times of an account's changes go up from engine to engine, so
-// that in the order of recording nothing is spent before it came in. Where
-// another engine's clock was ahead of this one's, its time stays, which tells.
-
+// that in the order of recording nothing is spent before it came in. Where another
+// engine's clock was ahead of this one's, the row of an account with bounds stays
+// as it is, which tells a hopeful batch; a cautious one has read that time before
+// it took its own.
 const updateBalances = `UPDATE balances SET debits_posted = balances.debits_posted + d.debits,
 		credits_posted = balances.credits_posted + d.credits, debits_pending = balances.debits_pending + d.held_debits,
 		credits_pending = balances.credits_pending + d.held_credits, version = balances.version + 1,
 		changed_at = CASE WHEN balances.changed_at >= d.began THEN balances.changed_at ELSE d.at END
-	FROM ROWS AS d WHERE balances.account_no = d.no AND balances.shard = d.in_shard RETURNING ` + balanceColumns
+	FROM ROWS AS d WHERE balances.account_no = d.no AND balances.shard = d.in_shard
+		AND (balances.changed_at < d.began OR (balances.min_balance IS NULL AND balances.max_balance IS NULL))
+	RETURNING ` + balanceColumns
 
 // balances returns the accounts that the batch changes, in order of number, and
 // what updates their balances.
@@ -239,14 +245,9 @@ func (b *batch) review(accounts []*accountState, after []balanceRow) error {
 	for _, a := range accounts {
 		byNumber[a.no] = a
 	}
-	_, at := b.recorded()
 	for _, row := range after {
 		if row.minimum == nil && row.maximum == nil {
 			continue
-		}
-		if !row.changed.Equal(at) {
-			b.engine.after(row.changed)
-			return errHopeless
 		}
 		a := byNumber[row.accountNo]
 		row.total.debitsPosted -= a.delta.debitsPosted // of sums that the database has just held
@@ -259,6 +260,9 @@ func (b *batch) review(accounts []*accountState, after []balanceRow) error {
 	}
 	for _, changes := range b.steps {
 		for _, c := range changes {
+			if c.account.delta.isZero() {
+				return errHopeless // held and released again: no row tells whether it could be
+			}
 			if c.account.read && c.account.apply(c.delta) != nil {
 				return errHopeless
 			}
