@@ -21,13 +21,28 @@ var (
 func (db *DB) SetPause(pause func(ctx context.Context, attempt int) error) { db.pause = pause }
 
 // MigrateDown takes all of the schema away again.
-func (db *DB) MigrateDown(ctx context.Context) error {
+func (db *DB) MigrateDown(ctx context.Context) error { return db.MigrateDownTo(ctx, 0) }
+
+// MigrateDownTo takes away what came after a version.
+func (db *DB) MigrateDownTo(ctx context.Context, version int64) error {
 	provider, err := db.provider()
 	if err != nil {
 		return err
 	}
-	if _, err := provider.DownTo(ctx, 0); err != nil {
-		return fmt.Errorf("migrate down: %w", err)
+	if _, err := provider.DownTo(ctx, version); err != nil {
+		return fmt.Errorf("migrate down to %d: %w", version, err)
+	}
+	return nil
+}
+
+// MigrateUpTo brings the schema to a version.
+func (db *DB) MigrateUpTo(ctx context.Context, version int64) error {
+	provider, err := db.provider()
+	if err != nil {
+		return err
+	}
+	if _, err := provider.UpTo(ctx, version); err != nil {
+		return fmt.Errorf("migrate up to %d: %w", version, err)
 	}
 	return nil
 }
@@ -37,4 +52,18 @@ func (db *DB) HeldRowSets() int {
 	db.rowsets.mu.Lock()
 	defer db.rowsets.mu.Unlock()
 	return len(db.rowsets.sets)
+}
+
+// Values reads the row whatever its columns are.
+func (r *Rows) Values() ([]any, error) {
+	columns, err := r.rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	values := make([]any, len(columns))
+	fields := make([]any, len(columns))
+	for i := range values {
+		fields[i] = &values[i]
+	}
+	return values, r.rows.Scan(fields...)
 }
