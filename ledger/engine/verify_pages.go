@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -32,15 +33,15 @@ func (e *Engine) newVerifier(ctx context.Context, o VerifyOptions) (*verifier, e
 			return err
 		}
 		v.began = heads.List
+		if o.Resume != nil {
+			if err := v.resume(ctx, *o.Resume); err != nil {
+				return err
+			}
+		}
 		return tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(postings), 0) AS "+tx.Int8()+") FROM pages", nil, &v.total)
 	})
 	if err != nil {
 		return nil, err
-	}
-	if o.Resume != nil {
-		if err := v.resume(*o.Resume); err != nil {
-			return nil, err
-		}
 	}
 	o.Progress(v.report.Postings, v.total)
 	return v, nil
@@ -50,6 +51,7 @@ func (e *Engine) newVerifier(ctx context.Context, o VerifyOptions) (*verifier, e
 type pageToVerify struct {
 	id, transactions, postings int64
 	date                       ledger.Date
+	recorded                   time.Time
 	runs                       []storedRun
 	chains                     []chain // of the runs
 }
@@ -125,10 +127,10 @@ func (v *verifier) otherPages(ctx context.Context) error {
 // pagesAfter verifies those of the pages behind lastPage that are wanted, as many
 // as are read at once, and moves lastPage on. It reports false at the end.
 func (v *verifier) pagesAfter(ctx context.Context, wanted func(pageToVerify) bool) (bool, error) {
-	pages, err := sqldb.Collect(ctx, v.tx, fmt.Sprintf(`SELECT id, effective_date, transactions, postings FROM pages WHERE id > $1 ORDER BY id LIMIT %d`, verifyPages),
+	pages, err := sqldb.Collect(ctx, v.tx, fmt.Sprintf(`SELECT id, effective_date, recorded_at, transactions, postings FROM pages WHERE id > $1 ORDER BY id LIMIT %d`, verifyPages),
 		[]any{v.lastPage}, func(rows *sqldb.Rows) (*pageToVerify, error) {
 			var p pageToVerify
-			err := rows.Scan(&p.id, &p.date, &p.transactions, &p.postings)
+			err := rows.Scan(&p.id, &p.date, &p.recorded, &p.transactions, &p.postings)
 			return &p, err
 		})
 	if err != nil || len(pages) == 0 {
@@ -193,6 +195,7 @@ func (v *verifier) verifyPages(ctx context.Context, pages []*pageToVerify) error
 		if got.transactions != p.transactions {
 			v.report.add(fmt.Sprintf("page %d", p.id), "number of transactions", got.transactions, p.transactions)
 		}
+		v.verifyTime(p)
 		v.verifySeals(p, read.lists[p.id])
 	}
 	v.options.Progress(v.report.Postings, v.total)
@@ -291,6 +294,20 @@ func (w *pageWalk) finishTransaction() {
 	w.t.id = uuid.Nil
 }
 
+// migratedSlots bounds the slots of pages that are numbers, not times: those of
+// transactions that were recorded before there were pages. As times they would be
+// the first fifteen hours of the year 2000.
+const migratedSlots = 1 << 30
+
+// verifyTime checks that a page was recorded when its id says.
+func (v *verifier) verifyTime(p *pageToVerify) {
+	n := p.id & (1<<slotBits - 1)
+	if n < migratedSlots || n == int64(p.recorded.Sub(firstSlot)/slot) {
+		return
+	}
+	v.report.add(fmt.Sprintf("page %d", p.id), "recorded time", firstSlot.Add(time.Duration(n)*slot).Format(time.RFC3339Nano), p.recorded.Format(time.RFC3339Nano))
+}
+
 // verifySeals compares a sealed page with the hashes that its entries were sealed
 // with.
 func (v *verifier) verifySeals(p *pageToVerify, list []ledger.Transaction) {
@@ -299,6 +316,10 @@ func (v *verifier) verifySeals(p *pageToVerify, list []ledger.Transaction) {
 		at[t.Place.Line] = t
 	}
 	for i, r := range p.runs {
+		if entries := r.last - r.first + 1; int64(len(r.lines)) != 4*entries || int64(len(r.entries)) != sha256.Size*entries {
+			v.report.add(p.chains[i].entry(r.first), "seal", fmt.Sprintf("of %d entries, up to entry %d", entries, r.last), "of another length")
+			continue
+		}
 		for n := int64(0); n <= r.last-r.first; n++ {
 			line := int64(binary.BigEndian.Uint32(r.lines[4*n:]))
 			subject := p.chains[i].entry(r.first + n)
