@@ -75,7 +75,7 @@ func (m *machine) draw(rt *rapid.T) ledger.Request {
 		kinds = append(kinds, "post hold", "post hold", "void")
 	}
 	if len(m.made) > 0 {
-		kinds = append(kinds, "reverse")
+		kinds = append(kinds, "reverse", "reverse") // twice, so that a second part is drawn often enough
 	}
 	switch kind := rapid.SampledFrom(kinds).Draw(rt, "kind"); kind {
 	case "hold":
@@ -93,14 +93,29 @@ func (m *machine) draw(rt *rapid.T) ledger.Request {
 		return ledger.VoidHoldRequest{Key: m.key(), HoldID: rapid.SampledFrom(m.holds).Draw(rt, "hold"),
 			Expired: rapid.Bool().Draw(rt, "expired")}
 	case "reverse":
-		return ledger.ReverseRequest{Key: m.key(), TransactionID: rapid.SampledFrom(m.made).Draw(rt, "transaction"), Label: "Drawn"}
+		return ledger.ReverseRequest{Key: m.key(), TransactionID: rapid.SampledFrom(m.made).Draw(rt, "transaction"),
+			Postings: m.drawOrdinals(rt), Label: "Drawn"}
 	}
 	r := ledger.PostRequest{Key: m.key(), Journal: ledger.JournalTransfers, Label: "Drawn"}
-	for range rapid.IntRange(1, 4).Draw(rt, "postings") {
+	for range rapid.IntRange(1, maxDrawnPostings).Draw(rt, "postings") {
 		r.Postings = append(r.Postings, m.drawPosting(rt))
 	}
 	return r
 }
+
+// drawOrdinals draws which postings to reverse: all, or up to three, of which the
+// transaction may not have every one.
+func (m *machine) drawOrdinals(rt *rapid.T) []int {
+	if rapid.Bool().Draw(rt, "whole") {
+		return nil
+	}
+	ordinals := rapid.SliceOfNDistinct(rapid.IntRange(0, maxDrawnPostings), 1, 3, rapid.ID[int]).Draw(rt, "ordinals")
+	slices.Sort(ordinals)
+	return ordinals
+}
+
+// maxDrawnPostings bounds the postings of a drawn transaction.
+const maxDrawnPostings = 4
 
 func (m *machine) drawPosting(rt *rapid.T) ledger.Posting {
 	names := []string{"cash", "cash", "marie", "marie", "yoann", "yoann", "payee", "payee", "dollar", "nobody"}
