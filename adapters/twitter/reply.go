@@ -11,16 +11,22 @@ import (
 
 var _ payments.Replier = (*Client)(nil)
 
-// Reply implements payments.Replier: it publishes a reply as the bank's account.
+// Reply implements payments.Replier: it publishes a reply, or an announcement as a
+// post of its own, as the bank's account.
 // X's refusals are *payments.SendError: 429 says when to try again; 400, 403 and
 // 404 (a duplicate, a deleted tweet, an account that did not mention us) are
 // permanent; all else may pass. Where X could not be asked the error is another
 // one: the reply may have been published, and X refuses its duplicate.
 func (c *Client) Reply(ctx context.Context, out payments.Outgoing) (string, error) {
-	if !validID(out.InReplyTo) || out.Text == "" {
+	body := map[string]any{"text": out.Text}
+	switch {
+	case out.Announcement && (out.InReplyTo != "" || out.Text == ""):
+		return "", &payments.SendError{Permanent: true, Err: ledger.Errorf(ledger.CodeInvalid, "an announcement needs a text, and answers nothing (%q)", clip(out.InReplyTo))}
+	case !out.Announcement && (!validID(out.InReplyTo) || out.Text == ""):
 		return "", &payments.SendError{Permanent: true, Err: ledger.Errorf(ledger.CodeInvalid, "a reply needs a text and the numeric id of what it answers, not %q", clip(out.InReplyTo))}
+	case !out.Announcement:
+		body["reply"] = map[string]string{"in_reply_to_tweet_id": out.InReplyTo}
 	}
-	body := map[string]any{"text": out.Text, "reply": map[string]string{"in_reply_to_tweet_id": out.InReplyTo}}
 	var answer struct {
 		Data struct {
 			ID numericID `json:"id"`
@@ -34,7 +40,7 @@ func (c *Client) Reply(ctx context.Context, out payments.Outgoing) (string, erro
 	case err != nil:
 		return "", err
 	case answer.Data.ID == "":
-		return "", ledger.Errorf(ledger.CodeUnavailable, "X published a reply to %s without saying its id", out.InReplyTo)
+		return "", ledger.Errorf(ledger.CodeUnavailable, "X published outbox row %s without saying its id", out.ID)
 	}
 	return string(answer.Data.ID), nil
 }

@@ -123,16 +123,18 @@ type Parser interface {
 	Parse(m Message) Parsed
 }
 
-// Outgoing is a reply that the outbox hands to a channel.
+// Outgoing is a reply or an announcement that the outbox hands to a channel.
 type Outgoing struct {
 	ID             string // of the outbox row; the same at every attempt
 	Channel        string
-	InReplyTo      string // message id
+	InReplyTo      string // message id; empty where it is an announcement
 	ConversationID string
+	Announcement   bool // a post of its own, which answers nobody
 	Text           string
 }
 
-// Replier sends replies on one channel. Its answer is the id of the reply. An
+// Replier sends replies and announcements on one channel. Its answer is the id of
+// what it sent. An
 // error that is a *SendError says whether and when to try again; any other is
 // tried again later.
 type Replier interface {

@@ -27,27 +27,28 @@ type OutboxKind string
 
 // The kinds of row.
 const (
-	OutboxReply  OutboxKind = "reply"
-	OutboxNotice OutboxKind = "notice"
+	OutboxReply        OutboxKind = "reply"
+	OutboxNotice       OutboxKind = "notice"
+	OutboxAnnouncement OutboxKind = "announcement" // a post of the service's own, which answers nobody
 )
 
-// OutboxRow is a reply or notice, with how far its sending got.
+// OutboxRow is a reply, notice or announcement, with how far its sending got.
 type OutboxRow struct {
 	ID             uuid.UUID
 	Kind           OutboxKind
-	Channel        string // of a reply
+	Channel        string // of a reply or announcement
 	InReplyTo      string
 	ConversationID string
 	CustomerID     uuid.UUID // of a notice
 	OrderID        uuid.UUID // Nil: about no order
 	Template       string    // the order's state, "refused", "ignored" or "confirm"
-	Text           string    // of a reply
+	Text           string    // of a reply or announcement
 	Status         OutboxStatus
 	Attempts       int
 	NextAttemptAt  time.Time
 	CreatedAt      time.Time
 	ClosedAt       time.Time // zero while pending
-	ExternalID     string    // the reply's own id on its channel
+	ExternalID     string    // the own id of a reply or announcement on its channel
 	LastError      string
 }
 
@@ -188,8 +189,8 @@ type Delivered struct {
 	Dead    int // given up
 }
 
-// Deliver sends what is due, at most limit rows: replies through the replier of
-// their channel, notices through notifier. A row is sent at least once: should
+// Deliver sends what is due, at most limit rows: replies and announcements through
+// the replier of their channel, notices through notifier. A row is sent at least once: should
 // the process end between sending and marking, it is sent again with the same id,
 // by which a channel recognises it. What is missing (a channel without replier, a
 // nil notifier) stays for a process that has it. Rows of one conversation are
@@ -341,9 +342,9 @@ func clipError(err error) string {
 }
 
 func (s *Service) send(ctx context.Context, row OutboxRow, repliers map[string]Replier, notifier Notifier) (string, error) {
-	if row.Kind == OutboxReply {
+	if row.Kind != OutboxNotice {
 		return repliers[row.Channel].Reply(ctx, Outgoing{ID: row.ID.String(), Channel: row.Channel, InReplyTo: row.InReplyTo,
-			ConversationID: row.ConversationID, Text: row.Text})
+			ConversationID: row.ConversationID, Announcement: row.Kind == OutboxAnnouncement, Text: row.Text})
 	}
 	notice, err := s.notice(ctx, row)
 	if err != nil {

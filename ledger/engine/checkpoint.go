@@ -1,9 +1,16 @@
 package engine
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 
+	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 )
 
@@ -40,10 +47,70 @@ func (v *verifier) checkpoint() Checkpoint {
 	return c
 }
 
+// MaxCheckpoint bounds the file of a checkpoint, in bytes: a million accounts take
+// half.
+const MaxCheckpoint = 128 << 20
+
+// checkpointFile is a checkpoint as it is kept: with its SHA-256, so that what was
+// cut off or edited is told.
+type checkpointFile struct {
+	SHA256     string          `json:"sha256"`
+	Checkpoint json.RawMessage `json:"checkpoint"`
+}
+
+// Encode writes c as a file.
+func (c Checkpoint) Encode() ([]byte, error) {
+	content, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("write a checkpoint: %w", err)
+	}
+	sum := sha256.Sum256(content)
+	text, err := json.Marshal(checkpointFile{SHA256: hex.EncodeToString(sum[:]), Checkpoint: content})
+	if err != nil {
+		return nil, fmt.Errorf("write a checkpoint: %w", err)
+	}
+	return text, nil
+}
+
+// ParseCheckpoint reads what Encode writes. The error is an Error with CodeInvalid.
+func ParseCheckpoint(text []byte) (Checkpoint, error) {
+	if len(text) > MaxCheckpoint {
+		return Checkpoint{}, ledger.Errorf(ledger.CodeInvalid, "a checkpoint of verify has at most %d bytes", MaxCheckpoint)
+	}
+	var file checkpointFile
+	var c Checkpoint
+	err := json.Unmarshal(text, &file)
+	if sum := sha256.Sum256(file.Checkpoint); err != nil || file.SHA256 != hex.EncodeToString(sum[:]) || json.Unmarshal(file.Checkpoint, &c) != nil {
+		return Checkpoint{}, ledger.Errorf(ledger.CodeInvalid, "this is no checkpoint of verify, or it was changed; remove it to begin again")
+	}
+	return c, nil
+}
+
+// belongs checks that the chains of the book lead through the heads with which the
+// run of a checkpoint began.
+func (v *verifier) belongs(ctx context.Context, c Checkpoint) error {
+	for _, h := range c.Began {
+		var link []byte
+		err := v.tx.QueryRow(ctx, "SELECT link FROM seals WHERE journal = $1 AND fiscal_year = $2 AND first_number <= $3 AND last_number = $3",
+			[]any{h.Journal, int64(h.FiscalYear), h.Number}, &link)
+		if err != nil && !sqldb.IsNoRows(err) {
+			return err
+		}
+		if !bytes.Equal(link, h.Link[:]) {
+			return ledger.Errorf(ledger.CodeInvalid, "the checkpoint is of another book, or the chain of journal %s of %d was changed up to entry %d since; remove it to begin again",
+				ledger.Clip(h.Journal), h.FiscalYear, h.Number)
+		}
+	}
+	return nil
+}
+
 // resume goes on from a checkpoint.
-func (v *verifier) resume(c Checkpoint) error {
+func (v *verifier) resume(ctx context.Context, c Checkpoint) error {
 	if c.Format != checkpointFormat {
 		return ledger.Errorf(ledger.CodeInvalid, "%q is not a checkpoint of verify; begin again without it", ledger.Clip(c.Format)).InField("format")
+	}
+	if err := v.belongs(ctx, c); err != nil {
+		return err
 	}
 	v.began, v.lastPage = c.Began, c.LastPage
 	v.report.Transactions, v.report.Postings = c.Transactions, c.Postings
