@@ -20,6 +20,8 @@ const (
 	Suspense           Category = "suspense"             // money of unknown origin, until a break is resolved
 	Commissions        Category = "commissions"          // income from payouts
 	CardFees           Category = "card_fees"            // what the acquirer keeps
+	Result             Category = "result_of_the_year"   // the profit of a fiscal year that was closed
+	ResultLoss         Category = "loss_of_the_year"     // its loss: another number of the chart
 )
 
 const maxCategory = 40

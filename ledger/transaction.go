@@ -90,7 +90,7 @@ const (
 	JournalPayouts   = "PAY" // payouts to charities, businesses and customers
 	JournalBank      = "BQ"  // what the bank statement says
 	JournalMisc      = "OD"  // opérations diverses: what staff post by hand
-	JournalClosing   = "AN"  // à-nouveaux: opening balances
+	JournalClosing   = "CL"  // clôture: closing entries of a fiscal year
 )
 
 var (

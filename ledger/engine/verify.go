@@ -290,14 +290,16 @@ func (v *verifier) compareBalances(ctx context.Context) error {
 	stored := map[int64]*delta{}
 	rowsOf := map[int64]int{}
 	err := v.tx.Each(ctx, `SELECT account_no, side, currency, min_balance, max_balance, debits_posted, credits_posted,
-			debits_pending, credits_pending FROM balances ORDER BY account_no, shard`, nil, func(rows *sqldb.Rows) error {
+			debits_pending, credits_pending, closed_debits IS NOT NULL AND closed_credits IS NOT NULL
+		FROM balances ORDER BY account_no, shard`, nil, func(rows *sqldb.Rows) error {
 		var no int64
 		var side ledger.Side
 		var currency ledger.Currency
 		var minimum, maximum *ledger.Amount
 		var d delta
+		var closed bool
 		if err := rows.Scan(&no, &side, &currency, &minimum, &maximum, &d.debitsPosted, &d.creditsPosted,
-			&d.debitsPending, &d.creditsPending); err != nil {
+			&d.debitsPending, &d.creditsPending, &closed); err != nil {
 			return err
 		}
 		a, ok := v.accounts[no]
@@ -311,6 +313,9 @@ func (v *verifier) compareBalances(ctx context.Context) error {
 		}
 		if !sameAmount(minimum, a.account.Min) || !sameAmount(maximum, a.account.Max) {
 			v.report.add(subject, "bounds of its balance", bounds(a.account.Min, a.account.Max), bounds(minimum, maximum))
+		}
+		if want := a.account.Status == ledger.AccountClosed; closed != want {
+			v.report.add(subject, "balance that is fixed, as of a closed account", want, closed)
 		}
 		if stored[no] == nil {
 			stored[no] = &delta{}

@@ -25,6 +25,17 @@ CREATE TABLE period_changes (
     CONSTRAINT reopening_takes_two CHECK (to_status <> 'open' OR (approved_by IS NOT NULL AND approved_by <> changed_by AND reason IS NOT NULL))
 );
 
+-- Who closed an account or opened it again, and why.
+CREATE TABLE account_changes (
+    account_id uuid NOT NULL REFERENCES accounts (id),
+    ordinal    int8 NOT NULL CHECK (ordinal > 0),
+    to_status  text NOT NULL CHECK (to_status IN ('open', 'closed')),
+    changed_by text NOT NULL,
+    reason     text NOT NULL,
+    changed_at timestamptz NOT NULL,
+    PRIMARY KEY (account_id, ordinal)
+);
+
 -- What stood on each account of the balance sheet when its fiscal year began,
 -- kept when the year before was closed.
 CREATE TABLE opening_balances (
@@ -111,5 +122,6 @@ DROP TABLE signed_heads;
 DROP TABLE seal_heads;
 DROP TABLE seals;
 DROP TABLE opening_balances;
+DROP TABLE account_changes;
 DROP TABLE period_changes;
 DROP TABLE periods;

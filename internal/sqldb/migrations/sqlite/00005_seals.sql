@@ -25,6 +25,17 @@ CREATE TABLE period_changes (
     CONSTRAINT reopening_takes_two CHECK (to_status <> 'open' OR (approved_by IS NOT NULL AND approved_by <> changed_by AND reason IS NOT NULL))
 ) STRICT;
 
+-- Who closed an account or opened it again, and why.
+CREATE TABLE account_changes (
+    account_id BLOB NOT NULL REFERENCES accounts (id),
+    ordinal    INTEGER NOT NULL CHECK (ordinal > 0),
+    to_status  TEXT NOT NULL CHECK (to_status IN ('open', 'closed')),
+    changed_by TEXT NOT NULL,
+    reason     TEXT NOT NULL,
+    changed_at TEXT NOT NULL,
+    PRIMARY KEY (account_id, ordinal)
+) STRICT;
+
 -- What stood on each account of the balance sheet when its fiscal year began,
 -- kept when the year before was closed.
 CREATE TABLE opening_balances (
@@ -108,6 +119,16 @@ CREATE TRIGGER seals_no_update BEFORE UPDATE ON seals BEGIN
 END;
 -- +goose StatementEnd
 -- +goose StatementBegin
+CREATE TRIGGER account_changes_no_delete BEFORE DELETE ON account_changes BEGIN
+    SELECT RAISE(ABORT, 'the trace of accounts is never deleted');
+END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER account_changes_no_update BEFORE UPDATE ON account_changes BEGIN
+    SELECT RAISE(ABORT, 'the trace of accounts is never changed');
+END;
+-- +goose StatementEnd
+-- +goose StatementBegin
 CREATE TRIGGER period_changes_no_delete BEFORE DELETE ON period_changes BEGIN
     SELECT RAISE(ABORT, 'the trace of periods is never deleted');
 END;
@@ -136,5 +157,6 @@ DROP TABLE signed_heads;
 DROP TABLE seal_heads;
 DROP TABLE seals;
 DROP TABLE opening_balances;
+DROP TABLE account_changes;
 DROP TABLE period_changes;
 DROP TABLE periods;
