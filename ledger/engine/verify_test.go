@@ -21,7 +21,7 @@ func (w *world) letTamper() {
 	if w.db.Engine() != sqldb.SQLite {
 		return
 	}
-	for _, table := range []string{"requests", "pages", "postings", "hold_releases"} {
+	for _, table := range []string{"requests", "pages", "postings", "hold_releases", "seals"} {
 		w.mustExec("DROP TRIGGER "+table+"_no_update", "DROP TRIGGER "+table+"_no_delete")
 	}
 }
