@@ -71,7 +71,9 @@ func classOfCommit(err *crdb.AmbiguousCommitError) Class {
 
 // classOfSQLState classifies the codes of PostgreSQL and CockroachDB.
 // Source: PostgreSQL appendix A; CockroachDB adds 40003 for an ambiguous result
-// and CR000-class codes that never reach a client.
+// and CR000-class codes that never reach a client. Its XXUUU is an error that has no
+// code, such as the EOF that it finds where a client's half of a connection ended:
+// to run the transaction again is right for that and harmless for all others.
 func classOfSQLState(code string) Class {
 	switch {
 	case code == "40003":
@@ -88,7 +90,7 @@ func classOfSQLState(code string) Class {
 		return ClassCheck
 	case code == "22003":
 		return ClassOutOfRange
-	case strings.HasPrefix(code, "08"), code == "53300", code == "57P01", code == "57P02", code == "57P03", code == "58C01":
+	case strings.HasPrefix(code, "08"), code == "53300", code == "57P01", code == "57P02", code == "57P03", code == "58C01", code == "XXUUU":
 		return ClassConnectionLost
 	}
 	return ClassOther

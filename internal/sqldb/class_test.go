@@ -81,6 +81,7 @@ func TestClassOf(t *testing.T) {
 		{state("53300"), sqldb.ClassConnectionLost},
 		{state("57P01"), sqldb.ClassConnectionLost},
 		{state("08006"), sqldb.ClassConnectionLost},
+		{state("XXUUU"), sqldb.ClassConnectionLost},
 		{state("42601"), sqldb.ClassOther},
 		{driver.ErrBadConn, sqldb.ClassConnectionLost},
 		{fmt.Errorf("read: %w", io.ErrUnexpectedEOF), sqldb.ClassConnectionLost},

@@ -35,25 +35,29 @@ func noPause(db *sqldb.DB) {
 }
 
 func TestConnectionLostBeforeTheCommitRunsAgain(t *testing.T) {
-	eachServer(t, func(t *testing.T, db *sqldb.DB, p *sqltest.Proxy) {
-		p.Once(sqltest.CutBefore, saying("INSERT INTO chart_entries"))
-		runs := 0
-		var first error
-		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
-			runs++
-			err := insertRow(ctx, tx, "a", "1")
-			if runs == 1 {
-				first = err
-			}
-			return err
+	for _, fault := range []sqltest.Fault{sqltest.CutBefore, sqltest.CutDuring, sqltest.CutAfter, sqltest.HalfCloseServer, sqltest.HalfCloseClient} {
+		t.Run(fault.String(), func(t *testing.T) {
+			eachServer(t, func(t *testing.T, db *sqldb.DB, p *sqltest.Proxy) {
+				p.Once(fault, saying("INSERT INTO chart_entries"))
+				runs := 0
+				var first error
+				write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
+					runs++
+					err := insertRow(ctx, tx, "a", "1")
+					if runs == 1 {
+						first = err
+					}
+					return err
+				})
+				if runs != 2 || p.Strikes() != 1 || sqldb.ClassOf(first) != sqldb.ClassConnectionLost {
+					t.Errorf("%d runs, %d cuts, first error %v; want a second run after one lost connection", runs, p.Strikes(), first)
+				}
+				if n := count(t, db, countRows); n != 1 {
+					t.Errorf("there are %d rows; want 1", n)
+				}
+			})
 		})
-		if runs != 2 || p.Strikes() != 1 || sqldb.ClassOf(first) != sqldb.ClassConnectionLost {
-			t.Errorf("%d runs, %d cuts, first error %v; want a second run after one lost connection", runs, p.Strikes(), first)
-		}
-		if n := count(t, db, countRows); n != 1 {
-			t.Errorf("there are %d rows; want 1", n)
-		}
-	})
+	}
 }
 
 func TestConnectionLostInARead(t *testing.T) {

@@ -25,7 +25,7 @@ type Fault int
 const (
 	Pass            Fault = iota
 	CutBefore             // the connection breaks before the server hears of the statement
-	CutDuring             // it breaks when half of the statement has been said
+	CutDuring             // it breaks when half of the statement has been said; the server may answer that
 	CutSent               // it breaks as soon as the statement is on its way
 	CutAfter              // it breaks when the server has acted, before the client learns of it
 	HalfCloseServer       // instead of the statement the server hears that the client says no more
@@ -324,11 +324,11 @@ func (c *proxied) before(f Fault, message []byte) bool {
 	case CutDuring:
 		c.strike(f)
 		_, _ = c.server.Write(message[:len(message)/2])
+		c.sayNoMore()
 		return false
 	case HalfCloseServer:
 		c.strike(f)
-		_ = halfClose(c.server)
-		_, _ = io.Copy(io.Discard, c.client) // until the server has closed its side
+		c.sayNoMore()
 		return false
 	case Delay:
 		c.strike(f)
@@ -340,6 +340,12 @@ func (c *proxied) before(f Fault, message []byte) bool {
 		}
 	}
 	return true
+}
+
+// sayNoMore ends what the client says, and lets the server have the last word.
+func (c *proxied) sayNoMore() {
+	_ = halfClose(c.server)
+	_, _ = io.Copy(io.Discard, c.client) // until the server has closed its side
 }
 
 // after strikes when the server has the statement, and reports whether the
