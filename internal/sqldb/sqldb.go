@@ -40,7 +40,7 @@ const DefaultURL = "sqlite:tweetledger.db"
 // Bounds on connections. The server's own limit (PostgreSQL: 100) is shared by
 // all processes of the service, so one process takes a small part of it.
 const (
-	maxServerConns  = 16
+	maxServerConns  = 16 // of a pool: PostgreSQL has one that writes and one that reads
 	maxSQLiteReads  = 8
 	connMaxIdleTime = 5 * time.Minute
 	// pingTimeout bounds the first contact with a server.
@@ -126,12 +126,26 @@ func (db *DB) openServer(rawURL string) error {
 		config.RuntimeParams["application_name"] = "tweetledger"
 	}
 	config.RuntimeParams["timezone"] = "UTC" // in which goose's timestamps are written and read
-	db.write = stdlib.OpenDB(*config)
-	db.write.SetMaxOpenConns(maxServerConns)
-	db.write.SetMaxIdleConns(maxServerConns)
-	db.write.SetConnMaxIdleTime(connMaxIdleTime)
-	db.read = db.write
+	db.read = serverPool(config, maxServerConns)
+	db.write = db.read
+	if db.engine == PostgreSQL {
+		// A batch's one statement is the same every time, and PostgreSQL takes longer
+		// to plan it anew for its parameters than to run it for a few rows. Queries of
+		// reports are another matter, so they have connections of their own.
+		if _, ok := config.RuntimeParams["plan_cache_mode"]; !ok {
+			config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+		}
+		db.write = serverPool(config, maxServerConns)
+	}
 	return nil
+}
+
+func serverPool(config *pgx.ConnConfig, most int) *sql.DB {
+	pool := stdlib.OpenDB(*config.Copy())
+	pool.SetMaxOpenConns(most)
+	pool.SetMaxIdleConns(most)
+	pool.SetConnMaxIdleTime(connMaxIdleTime)
+	return pool
 }
 
 // Engine returns which engine the database is.

@@ -36,22 +36,18 @@ var errHopeless = errors.New("a request was repeated or has to be refused")
 // them in memory one after the other (setting one against the other would hide
 // overdrafts), and writes what was accepted set-wise. An error is a failure of
 // the database, or errHopeless; refusals are in the outcomes.
-func (e *Engine) apply(ctx context.Context, tx *sqldb.Tx, requests []ledger.Request, how mode) ([]Outcome, error) {
+func (e *Engine) apply(ctx context.Context, tx *sqldb.Tx, requests []asked, how mode) ([]Outcome, error) {
 	b := &batch{
 		engine:   e,
 		tx:       tx,
 		mode:     how,
 		requests: requests,
-		ids:      make([]uuid.UUID, len(requests)),
 		outcomes: make([]Outcome, len(requests)),
 		known:    make(map[uuid.UUID]known, len(requests)),
 		holds:    map[uuid.UUID]*holdState{},
 		made:     make(map[uuid.UUID]*ledger.Transaction, len(requests)),
 		undone:   map[place]bool{},
 		accounts: make(map[uuid.UUID]*accountState, 2*len(requests)),
-	}
-	for i, r := range requests {
-		b.ids[i] = ledger.IDOfKey(r.IdempotencyKey())
 	}
 	if err := b.load(ctx); err != nil {
 		return nil, err
@@ -71,13 +67,24 @@ func (e *Engine) apply(ctx context.Context, tx *sqldb.Tx, requests []ledger.Requ
 	return b.outcomes, nil
 }
 
+// asked is a request with what identifies it, which its caller has worked out so
+// that the loop, of which there is one, need not.
+type asked struct {
+	ledger.Request
+	id   uuid.UUID // of its key
+	hash [sha256.Size]byte
+}
+
+func ask(r ledger.Request) asked {
+	return asked{Request: r, id: ledger.IDOfKey(r.IdempotencyKey()), hash: r.Hash()}
+}
+
 // batch is the work of one database transaction.
 type batch struct {
 	engine   *Engine
 	tx       *sqldb.Tx
 	mode     mode
-	requests []ledger.Request
-	ids      []uuid.UUID // of the requests' keys
+	requests []asked
 	outcomes []Outcome
 
 	known    map[uuid.UUID]known // by id: requests carried out before, or in this batch
@@ -165,8 +172,8 @@ func (d delta) isZero() bool { return d == delta{} }
 
 // judge decides about one request and notes what is to be written for it.
 func (b *batch) judge(i int) Outcome {
-	hash := b.requests[i].Hash()
-	if before, ok := b.known[b.ids[i]]; ok {
+	id, hash := b.requests[i].id, b.requests[i].hash
+	if before, ok := b.known[id]; ok {
 		if !bytes.Equal(before.hash[:], hash[:]) {
 			return Outcome{Err: ledger.Errorf(ledger.CodeConflict,
 				"the idempotency key %q was used before for another request; use a new key, or repeat that request as it was", b.requests[i].IdempotencyKey()).InField("key")}
@@ -175,22 +182,22 @@ func (b *batch) judge(i int) Outcome {
 		return Outcome{Replayed: true}
 	}
 	var out Outcome
-	switch r := b.requests[i].(type) {
+	switch r := b.requests[i].Request.(type) {
 	case ledger.PostRequest:
-		out = b.post(b.ids[i], hash, r)
+		out = b.post(id, hash, r)
 	case ledger.HoldRequest:
-		out = b.hold(b.ids[i], hash, r)
+		out = b.hold(id, hash, r)
 	case ledger.PostHoldRequest:
-		out = b.postHold(b.ids[i], hash, r)
+		out = b.postHold(id, hash, r)
 	case ledger.VoidHoldRequest:
-		out = b.voidHold(b.ids[i], hash, r)
+		out = b.voidHold(id, hash, r)
 	case ledger.ReverseRequest:
-		out = b.reverse(b.ids[i], hash, r)
+		out = b.reverse(id, hash, r)
 	default:
 		out = Outcome{Err: ledger.Errorf(ledger.CodeInvalid, "the engine does not know requests of type %T", r)}
 	}
 	if out.Err == nil {
-		b.known[b.ids[i]] = known{hash: hash, place: b.placeOf(out)}
+		b.known[id] = known{hash: hash, place: b.placeOf(out)}
 	}
 	return out
 }

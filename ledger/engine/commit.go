@@ -38,7 +38,7 @@ type Outcome struct {
 
 // call is requests that wait for their outcomes together.
 type call struct {
-	requests []ledger.Request
+	requests []asked
 	weight   int
 	outcomes chan []Outcome // room for one, so that the loop never waits for a caller
 }
@@ -48,16 +48,18 @@ func (e *Engine) submit(ctx context.Context, r ledger.Request) Outcome {
 	if err := r.Validate(); err != nil {
 		return Outcome{Err: err}
 	}
-	return e.submitTogether(ctx, []ledger.Request{r}, weight(r))[0]
+	return e.enqueue(ctx, []asked{ask(r)}, weight(r))[0]
 }
 
-// submitTogether puts requests that were validated into the next batch and waits
+// enqueue puts requests that were validated into the next batch and waits
 // for their outcomes.
-func (e *Engine) submitTogether(ctx context.Context, requests []ledger.Request, weight int) []Outcome {
+func (e *Engine) enqueue(ctx context.Context, requests []asked, weight int) []Outcome {
 	c := &call{requests: requests, weight: weight, outcomes: make(chan []Outcome, 1)}
 	select {
 	case <-e.closing:
 		return c.failed(errClosed())
+	case <-ctx.Done():
+		return c.failed(errInterrupted(ctx))
 	default:
 	}
 	select {
@@ -177,7 +179,7 @@ func (e *Engine) commitBatch(batch []*call) {
 // commitEach commits requests together, or one by one where the database refuses
 // what the engine had judged to be right: one request is to blame, and the others
 // must not suffer for it.
-func (e *Engine) commitEach(ctx context.Context, requests []ledger.Request) []Outcome {
+func (e *Engine) commitEach(ctx context.Context, requests []asked) []Outcome {
 	start := e.clock()
 	outcomes, err := e.commit(ctx, requests)
 	e.metrics.batch(len(requests), e.clock().Sub(start))
@@ -220,7 +222,7 @@ const (
 // commit carries requests out in one database transaction. Running it again is
 // harmless: what an earlier run committed is found by its keys. So an ambiguous
 // commit is simply repeated.
-func (e *Engine) commit(ctx context.Context, requests []ledger.Request) ([]Outcome, error) {
+func (e *Engine) commit(ctx context.Context, requests []asked) ([]Outcome, error) {
 	if e.caution.Load() > 0 {
 		e.caution.Add(-1)
 	} else {
@@ -242,7 +244,7 @@ func (e *Engine) commit(ctx context.Context, requests []ledger.Request) ([]Outco
 	}
 }
 
-func (e *Engine) try(ctx context.Context, requests []ledger.Request, how mode) ([]Outcome, error) {
+func (e *Engine) try(ctx context.Context, requests []asked, how mode) ([]Outcome, error) {
 	var outcomes []Outcome
 	err := e.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		var err error
@@ -298,14 +300,14 @@ func (e *Engine) Submit(ctx context.Context, requests []ledger.Request) ([]Outco
 	if err != nil {
 		return nil, err
 	}
-	var chunk []ledger.Request
+	var chunk []asked
 	var places []int
 	size := 0
 	flush := func() {
 		if len(chunk) == 0 {
 			return
 		}
-		for i, out := range e.submitTogether(ctx, chunk, size) {
+		for i, out := range e.enqueue(ctx, chunk, size) {
 			outcomes[places[i]] = out
 		}
 		chunk, places, size = nil, nil, 0
@@ -317,7 +319,7 @@ func (e *Engine) Submit(ctx context.Context, requests []ledger.Request) ([]Outco
 		if size+weight(r) > maxBulkPostings {
 			flush()
 		}
-		chunk, places, size = append(chunk, r), append(places, i), size+weight(r)
+		chunk, places, size = append(chunk, ask(r)), append(places, i), size+weight(r)
 	}
 	flush()
 	return outcomes, nil
@@ -338,9 +340,13 @@ func (e *Engine) SubmitTogether(ctx context.Context, requests []ledger.Request) 
 	if outcomes != nil || err != nil {
 		return outcomes, err
 	}
+	all := make([]asked, len(requests))
+	for i, r := range requests {
+		all[i] = ask(r)
+	}
 	err = e.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		var err error
-		outcomes, err = e.apply(ctx, tx, requests, cautious)
+		outcomes, err = e.apply(ctx, tx, all, cautious)
 		if err == nil && slices.ContainsFunc(outcomes, func(out Outcome) bool { return out.Err != nil }) {
 			return errOneRefused
 		}
@@ -360,11 +366,11 @@ func (e *Engine) SubmitTx(ctx context.Context, tx *sqldb.Tx, requests []ledger.R
 	if err != nil {
 		return nil, err
 	}
-	var valid []ledger.Request
+	var valid []asked
 	var places []int
 	for i, r := range requests {
 		if outcomes[i].Err == nil {
-			valid, places = append(valid, r), append(places, i)
+			valid, places = append(valid, ask(r)), append(places, i)
 		}
 	}
 	done, err := e.apply(ctx, tx, valid, cautious)

@@ -179,7 +179,7 @@ func (e *Engine) applyOne(ctx context.Context, tx *sqldb.Tx, r ledger.Request) O
 	if err := r.Validate(); err != nil {
 		return Outcome{Err: err}
 	}
-	outcomes, err := e.apply(ctx, tx, []ledger.Request{r}, cautious)
+	outcomes, err := e.apply(ctx, tx, []asked{ask(r)}, cautious)
 	if err != nil {
 		return Outcome{Err: err}
 	}

@@ -4,6 +4,7 @@ package engine
 
 const (
 	MaxBatchPostings = maxBatchPostings
+	MaxBulkPostings  = maxBulkPostings
 	MaxQueue         = maxQueue
 	MaxDifferences   = maxDifferences
 	SlotBits         = slotBits

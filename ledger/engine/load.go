@@ -28,11 +28,11 @@ func (b *batch) load(ctx context.Context) error {
 	}
 	var holds, originals []uuid.UUID
 	accounts, conditional := idSet{}, idSet{}
-	for i, request := range b.requests {
-		if _, done := b.known[b.ids[i]]; done {
+	for _, request := range b.requests {
+		if _, done := b.known[request.id]; done {
 			continue
 		}
-		switch r := request.(type) {
+		switch r := request.Request.(type) {
 		case ledger.PostRequest:
 			for _, p := range r.Postings {
 				accounts.add(p.Debit, p.Credit)
@@ -90,8 +90,12 @@ func (s idSet) sorted() []uuid.UUID {
 }
 
 func (b *batch) loadKnown(ctx context.Context) error {
+	ids := make([]uuid.UUID, len(b.requests))
+	for i, r := range b.requests {
+		ids[i] = r.id
+	}
 	return b.tx.Each(ctx, "SELECT id, request_hash, page_id, line FROM requests WHERE "+b.tx.AnyUUID("id", 1),
-		[]any{b.ids}, func(rows *sqldb.Rows) error {
+		[]any{ids}, func(rows *sqldb.Rows) error {
 			var id uuid.UUID
 			var hash []byte
 			var page, line *int64

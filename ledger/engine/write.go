@@ -335,13 +335,13 @@ func (b *batch) replay(ctx context.Context) error {
 	released := map[uuid.UUID]uuid.UUID{} // the hold that a request released, by the request's id
 	var voids []uuid.UUID
 	for _, i := range b.replays {
-		switch b.requests[i].(type) {
+		switch b.requests[i].Request.(type) {
 		case ledger.HoldRequest:
-			holds = append(holds, b.ids[i])
+			holds = append(holds, b.requests[i].id)
 		case ledger.VoidHoldRequest:
-			voids = append(voids, b.ids[i])
+			voids = append(voids, b.requests[i].id)
 		default:
-			transactions = append(transactions, b.ids[i])
+			transactions = append(transactions, b.requests[i].id)
 		}
 	}
 	if len(voids) > 0 {
@@ -365,7 +365,7 @@ func (b *batch) replay(ctx context.Context) error {
 		return fmt.Errorf("load earlier holds: %w", err)
 	}
 	for _, i := range b.replays {
-		id := b.ids[i]
+		id := b.requests[i].id
 		if hold, ok := released[id]; ok {
 			id = hold
 		}
