@@ -107,7 +107,7 @@ const (
 //	negative roll-up                             CHECKs of account_days              yes     yes         yes
 //	UPDATE or DELETE of postings, pages,         triggers; on servers the grants     yes     grants      grants
 //	  requests, releases, seals, signed heads,     of the serving role
-//	  changes of periods
+//	  changes of periods and of accounts
 //
 // One state is left to Verify and to sealing: a page in a closed period on
 // CockroachDB, which has no triggers, and whose CHECKs see one row only. There the
@@ -363,7 +363,7 @@ func (w *world) periodRow(p ledger.Period) row {
 	return row{"id": p.ID, "fiscal_year": int64(p.FiscalYear), "starts_on": p.From, "ends_on": p.To, "status": string(p.Status)}
 }
 
-// badSeals are rows of periods, seals and heads. It stores one of each that is
+// badSeals are rows of periods, of changes of periods and accounts, of seals and heads. It stores one of each that is
 // right, for others to collide with.
 func (w *world) badSeals(made ledger.Transaction) []refusal {
 	w.t.Helper()
@@ -371,12 +371,13 @@ func (w *world) badSeals(made ledger.Transaction) []refusal {
 	september := w.periodRow(w.closePeriod("2014-09", ledger.PeriodSoftClosed))
 	change := row{"period_id": "2014-09", "ordinal": int64(1), "from_status": "open", "to_status": "soft_closed", "changed_by": "anne", "changed_at": now}
 	reopening := change.with(row{"ordinal": int64(2), "from_status": "soft_closed", "to_status": "open", "approved_by": "paul", "reason": "A mistake"})
+	closing := row{"account_id": w.bank.ID, "ordinal": int64(1), "to_status": "closed", "changed_by": "anne", "reason": "Moved", "changed_at": now}
 	seal := row{"journal": made.Journal, "fiscal_year": int64(2014), "first_number": int64(1), "last_number": int64(1), "page_id": made.Place.PageID,
 		"lines": digest[:4], "entries": digest[:], "link": digest[:], "sealed_at": now, "fence": int64(1)}
 	next := seal.with(row{"first_number": int64(2), "last_number": int64(2), "journal": "NEXT"})
 	head := row{"journal": "RAW", "fiscal_year": int64(2014), "number": int64(1), "link": digest[:]}
 	signed := row{"digest": digest[:], "signed_at": now, "document": "{}"}
-	for table, values := range map[string]row{"period_changes": change, "seals": seal, "seal_heads": head, "signed_heads": signed} {
+	for table, values := range map[string]row{"period_changes": change, "account_changes": closing, "seals": seal, "seal_heads": head, "signed_heads": signed} {
 		if err := w.insert(table, values, nil); err != nil {
 			w.t.Fatalf("%s: %v", table, err)
 		}
@@ -396,6 +397,12 @@ func (w *world) badSeals(made ledger.Transaction) []refusal {
 		{"reopening without a second person", "period_changes", reopening, row{"approved_by": nil}, byCheck},
 		{"reopening that one person approves for himself", "period_changes", reopening, row{"approved_by": "anne"}, byCheck},
 		{"reopening without a reason", "period_changes", reopening, row{"reason": nil}, byCheck},
+
+		{"account's change that is there", "account_changes", closing, nil, byUnique},
+		{"account's change before the first", "account_changes", closing, row{"ordinal": int64(0)}, byCheck},
+		{"change of no account", "account_changes", closing, row{"account_id": uuid.New()}, byForeign},
+		{"account's change to no known state", "account_changes", closing, row{"ordinal": int64(2), "to_status": "frozen"}, byCheck},
+		{"account's change without a reason", "account_changes", closing, row{"ordinal": int64(2), "reason": nil}, byCheck},
 
 		{"number that is sealed", "seals", next, row{"journal": made.Journal, "first_number": int64(1), "last_number": int64(1)}, byUnique},
 		{"page that is sealed", "seals", next, row{"journal": made.Journal}, byUnique},
@@ -430,7 +437,7 @@ func TestSQLiteNeverChangesWhatWasRecorded(t *testing.T) {
 	}
 	w.badSeals(made) // leaves a row in each of the other tables
 	for table, column := range map[string]string{"postings": "label", "pages": "recorded_at", "requests": "request_hash", "hold_releases": "amount",
-		"seals": "link", "signed_heads": "document", "period_changes": "reason"} {
+		"seals": "link", "signed_heads": "document", "period_changes": "reason", "account_changes": "reason"} {
 		for _, statement := range []string{"UPDATE " + table + " SET " + column + " = " + column, "DELETE FROM " + table} {
 			if err := w.exec(statement); sqldb.ClassOf(err) != sqldb.ClassCheck || !strings.Contains(err.Error(), "never") {
 				t.Errorf("%s: got %v", statement, err)
