@@ -26,10 +26,19 @@ type Migration struct {
 	AppliedAt time.Time // UTC; zero: pending
 }
 
-func (db *DB) provider() (*goose.Provider, error) {
-	files, err := fs.Sub(migrations, "migrations/"+string(db.engine))
+// MigrationFiles returns the migrations of an engine that this program carries.
+func MigrationFiles(engine Engine) (fs.FS, error) {
+	files, err := fs.Sub(migrations, "migrations/"+string(engine))
 	if err != nil {
-		return nil, fmt.Errorf("migrations of %s: %w", db.engine, err)
+		return nil, fmt.Errorf("migrations of %s: %w", engine, err)
+	}
+	return files, nil
+}
+
+func (db *DB) provider() (*goose.Provider, error) {
+	files, err := MigrationFiles(db.engine)
+	if err != nil {
+		return nil, err
 	}
 	dialect := goose.DialectPostgres
 	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}

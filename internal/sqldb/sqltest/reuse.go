@@ -27,12 +27,7 @@ func (s *server) takeBook() (book, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
 	defer cancel()
-	db, err := sqldb.Open(ctx, rawURL)
-	if err != nil {
-		return book{}, err
-	}
-	defer db.Close()
-	if _, err := db.MigrateUp(ctx); err != nil {
+	if err := s.migrate(ctx, rawURL); err != nil {
 		return book{}, err
 	}
 	conn, err := connectTo(ctx, rawURL)
@@ -42,6 +37,28 @@ func (s *server) takeBook() (book, error) {
 	defer conn.Close(ctx)
 	schema, _, err := describe(ctx, conn)
 	return book{url: rawURL, schema: schema}, err
+}
+
+// migrate brings a new database to the newest schema.
+func (s *server) migrate(ctx context.Context, rawURL string) error {
+	file := ""
+	if s.ours && s.url.Scheme == string(sqldb.CockroachDB) {
+		file = cachedSchema()
+	}
+	if file != "" {
+		if cloned, err := cloneSchema(ctx, rawURL, file); cloned || err != nil {
+			return err
+		}
+	}
+	db, err := sqldb.Open(ctx, rawURL)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if _, err := db.MigrateUp(ctx); err != nil || file == "" {
+		return err
+	}
+	return keepSchema(ctx, rawURL, file)
 }
 
 func (s *server) takeSpare() (book, bool) {

@@ -1,7 +1,8 @@
 // Package sqltest gives each test an empty database of its own on every engine
 // that the machine has, and starts PostgreSQL and CockroachDB itself where it
 // finds their binaries. What it starts ends with the test process, however that
-// ends, and leaves nothing behind.
+// ends, and leaves nothing behind but the schema as CockroachDB tells it, in one
+// file in the user's cache directory.
 //
 // SQLite is always there. The other two are looked for:
 //
@@ -81,6 +82,13 @@ func New(t testing.TB, engine sqldb.Engine) *sqldb.DB {
 func URL(t testing.TB, engine sqldb.Engine) string {
 	t.Helper()
 	rawURL := EmptyURL(t, engine)
+	if server := find(t, engine); server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+		defer cancel()
+		if err := server.migrate(ctx, rawURL); err != nil {
+			t.Fatalf("sqltest: new database on %s: %v", engine, err)
+		}
+	}
 	if err := open(t, rawURL).Close(); err != nil {
 		t.Fatalf("sqltest: close the new database on %s: %v", engine, err)
 	}
