@@ -295,6 +295,9 @@ func (f TransactionFilter) places(ctx context.Context, tx *sqldb.Tx) ([]place, e
 		q.And("p.ordinal = 0")
 	}
 	f.andHeader(&q, head)
+	if f.journalAlone() {
+		f.andPagesOfJournal(&q)
+	}
 	if !f.RecordedAt.IsZero() {
 		source += " JOIN pages AS g ON g.id = p.page_id"
 		q.And("g.recorded_at <= ?", f.RecordedAt)
@@ -352,6 +355,28 @@ func (f TransactionFilter) andHeader(q *sqldb.Where, head string) {
 	case f.MetadataKey != "":
 		q.And(head+".metadata ->> ? IS NOT NULL", f.MetadataKey)
 	}
+}
+
+// journalAlone reports whether each transaction of the journal between the dates
+// is one that the filter selects.
+func (f TransactionFilter) journalAlone() bool {
+	return f.Journal != "" && !f.byPosting() && f.RecordedAt.IsZero() && f.Source.Channel == "" && f.Source.ID == "" && f.MetadataKey == ""
+}
+
+// andPagesOfJournal narrows the pages to those that can have what comes next of a
+// journal: as many sealed ones as the page of the list is long, each of which has a
+// transaction of it, and what waits for the sealer.
+func (f TransactionFilter) andPagesOfJournal(q *sqldb.Where) {
+	var sealed sqldb.Where
+	sealed.Args = q.Args
+	sealed.And("s.journal = ?", f.Journal)
+	overPages(&sealed, "s.page_id", f.From, f.To)
+	if f.After != (ledger.Cursor{}) {
+		sealed.And("s.page_id >= ?", f.After.PageID)
+	}
+	q.Args = sealed.Args
+	q.And(fmt.Sprintf(`p.page_id IN (SELECT page_id FROM (SELECT s.page_id FROM seals AS s WHERE %s ORDER BY s.page_id LIMIT %d) AS sealed
+		UNION ALL SELECT u.page_id FROM unsealed_pages AS u)`, sealed.Condition(), f.Limit+1))
 }
 
 // overPages adds that a page id is of an effective date from one to another,

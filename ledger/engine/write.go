@@ -78,10 +78,10 @@ func (b *batch) run(ctx context.Context, parts []part, take func(*sqldb.Rows) er
 	for i, p := range parts {
 		sets[i] = p.set
 		statement := strings.ReplaceAll(p.statement, "ROWS", fmt.Sprintf("ROWS%d", i+1))
-		switch {
-		case i == last:
+		switch i {
+		case last:
 			query.WriteString(" " + statement)
-		case i == 0:
+		case 0:
 			fmt.Fprintf(&query, "WITH w%d AS (%s RETURNING 1)", i, statement)
 		default:
 			fmt.Fprintf(&query, ", w%d AS (%s RETURNING 1)", i, statement)

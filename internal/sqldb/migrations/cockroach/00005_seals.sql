@@ -62,6 +62,7 @@ CREATE TABLE seals (
     PRIMARY KEY (journal, fiscal_year, first_number),
     UNIQUE (page_id, journal)
 );
+CREATE INDEX seals_by_journal ON seals (journal, page_id);
 
 -- Where each chain ends.
 CREATE TABLE seal_heads (
