@@ -111,7 +111,12 @@ const (
 //
 // One state is left to Verify and to sealing: a page in a closed period on
 // CockroachDB, which has no triggers, and whose CHECKs see one row only. There the
-// statement by which the engine writes pages leaves such pages out.
+// statement by which the engine writes pages leaves such pages out, and one that was
+// written past the engine gets no number and is named
+// (TestPageInAClosedPeriodIsLeftToVerify). What several rows must come to together
+// no row can refuse on any engine, so that is Verify's too: that balances are the
+// sums of postings, that pages hold what they say, and that a reversal mirrors what
+// it undoes (TestVerifyNamesWhatWasTamperedWith).
 func TestSchemaRefuses(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)

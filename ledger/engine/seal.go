@@ -126,7 +126,7 @@ type sealedRun struct {
 // take chooses the pages of the round.
 func (s *sealer) take(ctx context.Context) error {
 	waiting, err := sqldb.Collect(ctx, s.tx, fmt.Sprintf(`SELECT g.id, g.effective_date, g.recorded_at, g.postings
-		FROM unsealed_pages AS u JOIN pages AS g ON g.id = u.page_id ORDER BY u.recorded_at, u.page_id LIMIT %d`, maxSealPages+1), nil,
+		FROM unsealed_pages AS u JOIN pages AS g ON g.id = u.page_id WHERE NOT %s ORDER BY u.recorded_at, u.page_id LIMIT %d`, inClosedPeriod, maxSealPages+1), nil,
 		func(rows *sqldb.Rows) (waitingPage, error) {
 			var p waitingPage
 			err := rows.Scan(&p.id, &p.date, &p.recorded, &p.postings)
