@@ -116,11 +116,20 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 	return db, nil
 }
 
-func (db *DB) openServer(rawURL string) error {
+// serverConfig reads the URL of a server's database.
+func serverConfig(rawURL string) (*pgx.ConnConfig, error) {
 	_, rest, _ := strings.Cut(rawURL, ":")
 	config, err := pgx.ParseConfig("postgres:" + rest)
 	if err != nil {
-		return ledger.Errorf(ledger.CodeInvalid, "%s is not a database URL: %v", redact(rawURL), err).InField("--db")
+		return nil, ledger.Errorf(ledger.CodeInvalid, "%s is not a database URL: %v", redact(rawURL), err).InField("--db")
+	}
+	return config, nil
+}
+
+func (db *DB) openServer(rawURL string) error {
+	config, err := serverConfig(rawURL)
+	if err != nil {
+		return err
 	}
 	if _, ok := config.RuntimeParams["application_name"]; !ok {
 		config.RuntimeParams["application_name"] = "tweetledger"

@@ -1,0 +1,78 @@
+-- Roles of a tweetledger book on CockroachDB, printed by: tweetledger roles
+--
+--   tweetledger_serving    the service and the commands: posts, and changes nothing that was posted
+--   tweetledger_reading    reports: reads
+--   tweetledger_migrating  owns the tables: "tweetledger migrate up" and "tweetledger init"
+--
+-- Run it as root, or as another user with the role admin, in the book's database, after
+-- "tweetledger migrate up" and again after every later one: a new table is only its
+-- maker's until then. Running it again grants what is missing, and takes away what is
+-- too much. It makes no users; give each person and process one, and one of the roles:
+--
+--   CREATE USER ledger_service WITH PASSWORD '…';
+--   GRANT tweetledger_serving TO ledger_service;
+--
+-- CockroachDB 22.1 grants tables, not columns: where the script for PostgreSQL lets the
+-- serving role change the status of an account, this one lets it change the account.
+
+CREATE ROLE IF NOT EXISTS tweetledger_serving;
+CREATE ROLE IF NOT EXISTS tweetledger_reading;
+CREATE ROLE IF NOT EXISTS tweetledger_migrating;
+
+BEGIN;
+
+GRANT CONNECT ON DATABASE $BOOK TO tweetledger_serving, tweetledger_reading;
+GRANT CONNECT, CREATE ON DATABASE $BOOK TO tweetledger_migrating;
+REVOKE CREATE ON SCHEMA public FROM public;
+GRANT USAGE ON SCHEMA public TO tweetledger_serving, tweetledger_reading;
+GRANT USAGE, CREATE ON SCHEMA public TO tweetledger_migrating;
+
+ALTER TABLE account_changes OWNER TO tweetledger_migrating;
+ALTER TABLE account_days OWNER TO tweetledger_migrating;
+ALTER TABLE accounts OWNER TO tweetledger_migrating;
+ALTER TABLE balances OWNER TO tweetledger_migrating;
+ALTER TABLE bank_entries OWNER TO tweetledger_migrating;
+ALTER TABLE bank_statements OWNER TO tweetledger_migrating;
+ALTER TABLE chart_entries OWNER TO tweetledger_migrating;
+ALTER TABLE customers OWNER TO tweetledger_migrating;
+ALTER TABLE goose_db_version OWNER TO tweetledger_migrating;
+ALTER TABLE hold_releases OWNER TO tweetledger_migrating;
+ALTER TABLE holds OWNER TO tweetledger_migrating;
+ALTER TABLE leases OWNER TO tweetledger_migrating;
+ALTER TABLE links OWNER TO tweetledger_migrating;
+ALTER TABLE messages OWNER TO tweetledger_migrating;
+ALTER TABLE opening_balances OWNER TO tweetledger_migrating;
+ALTER TABLE order_events OWNER TO tweetledger_migrating;
+ALTER TABLE orders OWNER TO tweetledger_migrating;
+ALTER TABLE outbox OWNER TO tweetledger_migrating;
+ALTER TABLE pages OWNER TO tweetledger_migrating;
+ALTER TABLE party_events OWNER TO tweetledger_migrating;
+ALTER TABLE payees OWNER TO tweetledger_migrating;
+ALTER TABLE payout_batches OWNER TO tweetledger_migrating;
+ALTER TABLE payout_items OWNER TO tweetledger_migrating;
+ALTER TABLE payouts OWNER TO tweetledger_migrating;
+ALTER TABLE period_changes OWNER TO tweetledger_migrating;
+ALTER TABLE periods OWNER TO tweetledger_migrating;
+ALTER TABLE postings OWNER TO tweetledger_migrating;
+ALTER TABLE requests OWNER TO tweetledger_migrating;
+ALTER TABLE seal_heads OWNER TO tweetledger_migrating;
+ALTER TABLE seals OWNER TO tweetledger_migrating;
+ALTER TABLE signed_heads OWNER TO tweetledger_migrating;
+ALTER TABLE unsealed_pages OWNER TO tweetledger_migrating;
+ALTER VIEW transactions OWNER TO tweetledger_migrating;
+
+REVOKE ALL ON * FROM public, tweetledger_serving, tweetledger_reading;
+GRANT SELECT ON * TO tweetledger_serving, tweetledger_reading;
+
+-- What is only added to: what was posted, the seal on it, and every trace of who did what.
+GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes,
+    party_events, order_events, bank_statements, bank_entries TO tweetledger_serving;
+
+-- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
+GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,
+    customers, payees, links, messages, orders, outbox, payout_batches, payouts TO tweetledger_serving;
+
+-- What comes and goes: the sealer's queue, and opening balances of a year whose predecessor is opened again.
+GRANT INSERT, DELETE ON unsealed_pages, opening_balances TO tweetledger_serving;
+
+COMMIT;

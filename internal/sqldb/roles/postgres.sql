@@ -1,0 +1,70 @@
+-- Roles of a tweetledger book on PostgreSQL, printed by: tweetledger roles
+--
+--   tweetledger_serving    the service and the commands: posts, and changes nothing that was posted
+--   tweetledger_reading    reports: reads
+--   tweetledger_migrating  owns the tables: "tweetledger migrate up" and "tweetledger init"
+--
+-- Run it as a superuser in the book's database, after "tweetledger migrate up" and
+-- again after every later one: a new table is only its maker's until then. Running it again
+-- grants what is missing, and takes away what is too much.
+-- It makes no users; give each person and process one, and one of the roles:
+--
+--   CREATE USER ledger_service PASSWORD '…' IN ROLE tweetledger_serving;
+
+BEGIN;
+
+DO $$
+DECLARE name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['tweetledger_serving', 'tweetledger_reading', 'tweetledger_migrating'] LOOP
+        IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = name) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+        END IF;
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), name);
+    END LOOP;
+END $$;
+
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO tweetledger_serving, tweetledger_reading;
+GRANT USAGE, CREATE ON SCHEMA public TO tweetledger_migrating;
+
+-- Foreign keys, the view and the version table work with their owner's rights.
+DO $$
+DECLARE command text;
+BEGIN
+    FOR command IN
+        SELECT format('ALTER TABLE %s OWNER TO tweetledger_migrating', c.oid::regclass)
+            FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')
+        UNION ALL
+        SELECT format('ALTER FUNCTION %s OWNER TO tweetledger_migrating', p.oid::regprocedure)
+            FROM pg_proc AS p WHERE p.pronamespace = 'public'::regnamespace AND p.proname IN ('check_postings', 'check_fixed', 'check_page')
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END $$;
+
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, tweetledger_serving, tweetledger_reading;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, tweetledger_serving, tweetledger_reading;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO tweetledger_serving, tweetledger_reading;
+
+-- What is only added to: what was posted, the seal on it, and every trace of who did what.
+GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes,
+    party_events, order_events, bank_statements, bank_entries TO tweetledger_serving;
+
+-- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
+GRANT INSERT, UPDATE (status) ON accounts TO tweetledger_serving;
+GRANT INSERT, UPDATE (debits_posted, credits_posted, debits_pending, credits_pending, version, changed_at, closed_debits, closed_credits)
+    ON balances TO tweetledger_serving;
+GRANT INSERT, UPDATE (posted, status, closed_at) ON holds TO tweetledger_serving;
+GRANT INSERT, UPDATE (debits, credits) ON account_days TO tweetledger_serving;
+GRANT INSERT, UPDATE (number, link) ON seal_heads TO tweetledger_serving;
+GRANT INSERT, UPDATE (status) ON periods TO tweetledger_serving;
+GRANT INSERT, UPDATE (number, label) ON chart_entries TO tweetledger_serving;
+GRANT INSERT, UPDATE (holder, token, expires_at) ON leases TO tweetledger_serving;
+GRANT INSERT, UPDATE (live) ON payout_items TO tweetledger_serving;
+GRANT INSERT, UPDATE ON customers, payees, links, messages, orders, outbox, payout_batches, payouts TO tweetledger_serving;
+
+-- What comes and goes: the sealer's queue, and opening balances of a year whose predecessor is opened again.
+GRANT INSERT, DELETE ON unsealed_pages, opening_balances TO tweetledger_serving;
+
+COMMIT;
