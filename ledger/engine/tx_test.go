@@ -129,7 +129,7 @@ func TestTxRefusalLeavesTheTransactionUsable(t *testing.T) {
 			t.Fatal(err)
 		}
 		shut := w.open(ledger.Account{Code: "shut", Category: ledger.Suspense, Side: ledger.Credit})
-		w.mustExec("UPDATE accounts SET status = 'closed' WHERE id = " + w.lit(shut.ID))
+		w.close(shut)
 		dollars := w.open(ledger.Account{Code: "dollars", Category: ledger.OwnAccount, Side: ledger.Debit, Currency: "USD"})
 		otherContent := funded
 		otherContent.Label = "Other"
