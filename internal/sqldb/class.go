@@ -39,6 +39,9 @@ func ClassOf(err error) Class {
 	if _, ok := errors.AsType[*ambiguousError](err); ok {
 		return ClassAmbiguous
 	}
+	if _, ok := errors.AsType[*againError](err); ok {
+		return ClassSerialization
+	}
 	if e, ok := errors.AsType[*crdb.AmbiguousCommitError](err); ok {
 		return classOfCommit(e)
 	}
@@ -56,6 +59,19 @@ func ClassOf(err error) Class {
 	}
 	return ClassNone
 }
+
+// Again asks for the whole transaction to be run again because of err, which the
+// database itself does not see as a reason: a key was taken that was free when the
+// transaction looked.
+func Again(err error) error { return &againError{err} }
+
+type againError struct{ err error }
+
+// Error implements error.
+func (e *againError) Error() string { return e.err.Error() }
+
+// Unwrap returns the reason.
+func (e *againError) Unwrap() error { return e.err }
 
 // classOfCommit classifies what cockroach-go calls ambiguous, which is each error
 // of a commit but 40001. Where the database itself named the row or the state

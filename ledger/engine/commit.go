@@ -208,16 +208,10 @@ func refusedBySchema(err error) bool {
 	return false
 }
 
-// Bounds of hope and caution.
-const (
-	// cautiousBatches is how many batches look before they write after one that
-	// did not and had to start again: where refusals and repeats come often,
-	// starting twice would cost more than it saves.
-	cautiousBatches = 16
-	// maxCautious bounds how often a batch that the database refuses starts again
-	// cautiously: another process may have used its key or its page meanwhile.
-	maxCautious = 3
-)
+// cautiousBatches is how many batches look before they write after one that did
+// not and had to start again: where refusals and repeats come often, starting
+// twice would cost more than it saves.
+const cautiousBatches = 16
 
 // commit carries requests out in one database transaction. Running it again is
 // harmless: what an earlier run committed is found by its keys. So an ambiguous
@@ -233,15 +227,8 @@ func (e *Engine) commit(ctx context.Context, requests []asked) ([]Outcome, error
 		e.caution.Store(cautiousBatches)
 		e.metrics.restarted.Inc()
 	}
-	for n := 1; ; n++ {
-		outcomes, err := e.try(ctx, requests, cautious)
-		if sqldb.ClassOf(err) == sqldb.ClassUnique {
-			e.skip()
-		}
-		if !refusedBySchema(err) || n == maxCautious {
-			return outcomes, asLedgerError(err)
-		}
-	}
+	outcomes, err := e.try(ctx, requests, cautious)
+	return outcomes, asLedgerError(err)
 }
 
 func (e *Engine) try(ctx context.Context, requests []asked, how mode) ([]Outcome, error) {

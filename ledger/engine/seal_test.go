@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,5 +127,36 @@ func TestSealerThatLostItsLeaseWritesNothing(t *testing.T) {
 		if err != nil || sealed.Transactions != 1 {
 			t.Errorf("seal with the lease: %+v, %v", sealed, err)
 		}
+	})
+}
+
+// Engines whose clocks stand at the same instant give out the same page ids; each
+// goes on until it finds one that is free, inside its caller's transaction too.
+func TestPagesOfTheSameInstant(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := newWorld(t, db)
+		w.mustPost(w.transfer(w.cash, w.marie, 1000))
+		const engines = 4
+		var done sync.WaitGroup
+		for n := range engines {
+			other := engine.New(db, engine.Options{Clock: w.clock.Now})
+			t.Cleanup(other.Close)
+			done.Go(func() {
+				for i := range 5 {
+					r := ledger.PostRequest{Key: fmt.Sprintf("instant:%d:%d", n, i), Journal: ledger.JournalTransfers, Label: "At the same instant",
+						Postings: []ledger.Posting{{Debit: w.cash.ID, Credit: w.bank.ID, Amount: 1, Currency: ledger.EUR}}}
+					err := db.Write(w.ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+						_, err := other.PostTx(ctx, tx, r)
+						return err
+					})
+					if err != nil {
+						t.Errorf("engine %d: %v", n, err)
+					}
+				}
+			})
+		}
+		done.Wait()
+		w.wantBalance(w.bank, -engines*5, -engines*5)
+		w.verify()
 	})
 }

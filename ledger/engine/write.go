@@ -18,7 +18,13 @@ func (b *batch) write(ctx context.Context) error {
 	if err := b.writeHolds(ctx); err != nil {
 		return fmt.Errorf("write holds: %w", err)
 	}
-	if err := b.writeJournal(ctx); err != nil {
+	err := b.writeJournal(ctx)
+	if b.mode == cautious && sqldb.ClassOf(err) == sqldb.ClassUnique {
+		// Another process has used the key since it was looked up, or the page's id.
+		b.engine.skip()
+		err = sqldb.Again(err)
+	}
+	if err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
 	return nil
