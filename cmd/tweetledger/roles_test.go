@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -191,6 +192,8 @@ func ledgerWorks(t *testing.T, serving string) {
 	check(err)
 	_, err = e.VoidHold(ctx, ledger.VoidHoldRequest{Key: key(), HoldID: hold().ID})
 	check(err)
+	_, err = e.Hold(ctx, ledger.HoldRequest{Key: key(), Debit: wallet.ID, Credit: fees.ID, Amount: 1_00, Currency: ledger.EUR, ExpiresAt: clock.now.Add(time.Minute)})
+	check(err)
 	unused := open("roles-unused", ledger.OwnAccount, ledger.Debit, nil)
 	_, err = e.CloseAccount(ctx, unused.ID, "anne", "not needed")
 	check(err)
@@ -222,6 +225,16 @@ func ledgerWorks(t *testing.T, serving string) {
 		_, err = e.ChangePeriod(ctx, ledger.PeriodChange{Period: "2025-12", To: to, By: "anne", ApprovedBy: "bruno", Reason: "a late invoice"})
 		check(err)
 	}
+	if n, err := e.ExpireHolds(ctx, 10); n != 1 || err != nil {
+		t.Fatalf("%d holds expired (%v), not 1", n, err)
+	}
+	check(e.DB().Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		signed, err := e.SignHeads(ctx, tx, "roles", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+		if err != nil {
+			return err
+		}
+		return lease.Done(ctx, tx, signed.At)
+	}))
 	check(e.ReleaseLease(ctx, lease))
 	report, err := e.Verify(ctx, nil)
 	check(err)
@@ -236,7 +249,7 @@ var (
 	servingMayUpdate = map[string]string{
 		"accounts": "status", "holds": "posted status closed_at", "periods": "status", "seal_heads": "number link",
 		"balances":     "debits_posted credits_posted debits_pending credits_pending version changed_at closed_debits closed_credits",
-		"account_days": "debits credits", "chart_entries": "number label", "leases": "holder token expires_at", "payout_items": "live",
+		"account_days": "debits credits", "chart_entries": "number label", "leases": "holder token expires_at done_at", "payout_items": "live",
 		"customers": "*", "payees": "*", "links": "*", "messages": "*", "orders": "*", "outbox": "*", "payout_batches": "*", "payouts": "*",
 	}
 	servingMayDelete = map[string]bool{"unsealed_pages": true, "opening_balances": true}

@@ -60,7 +60,7 @@ GRANT INSERT, UPDATE (debits, credits) ON account_days TO tweetledger_serving;
 GRANT INSERT, UPDATE (number, link) ON seal_heads TO tweetledger_serving;
 GRANT INSERT, UPDATE (status) ON periods TO tweetledger_serving;
 GRANT INSERT, UPDATE (number, label) ON chart_entries TO tweetledger_serving;
-GRANT INSERT, UPDATE (holder, token, expires_at) ON leases TO tweetledger_serving;
+GRANT INSERT, UPDATE (holder, token, expires_at, done_at) ON leases TO tweetledger_serving;
 GRANT INSERT, UPDATE (live) ON payout_items TO tweetledger_serving;
 GRANT INSERT, UPDATE ON customers, payees, links, messages, orders, outbox, payout_batches, payouts TO tweetledger_serving;
 
