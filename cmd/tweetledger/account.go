@@ -14,8 +14,8 @@ import (
 )
 
 func (a *app) accountCommand() *cobra.Command {
-	command := &cobra.Command{Use: "account", Short: "Open, list and look at accounts of the book"}
-	command.AddCommand(a.accountOpenCommand(), a.accountListCommand(), a.accountBalanceCommand())
+	command := &cobra.Command{Use: "account", Short: "Open, list, look at and close accounts of the book"}
+	command.AddCommand(a.accountOpenCommand(), a.accountListCommand(), a.accountBalanceCommand(), a.accountCloseCommand(), a.accountReopenCommand())
 	return command
 }
 
@@ -55,6 +55,10 @@ refused. The bounds --min and --max hold whoever posts, held money included.`,
 			opened, err := book.OpenAccount(c.Context(), account)
 			if err != nil {
 				return err
+			}
+			if opened.Status == ledger.AccountClosed {
+				return ledger.Errorf(ledger.CodeAccountClosed, "there is an account %s, which is closed; open it again with: tweetledger account reopen %s",
+					opened.Code, opened.Code).InField("code")
 			}
 			_, err = fmt.Fprintf(a.out, "opened account %s (%s)\n", opened.Code, opened.ID)
 			return err

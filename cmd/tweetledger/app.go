@@ -80,7 +80,11 @@ func (a *app) openBook(ctx context.Context) (*engine.Engine, error) {
 	if err := db.CheckSchema(ctx); err != nil {
 		return nil, err
 	}
-	a.engine = engine.New(db, a.engineOptions())
+	options, err := a.engineOptions()
+	if err != nil {
+		return nil, err
+	}
+	a.engine = engine.New(db, options)
 	return a.engine, nil
 }
 

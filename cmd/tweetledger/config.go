@@ -31,6 +31,7 @@ var exampleConfig string
 // so that no float touches them; times are like "48h".
 type settings struct {
 	Service      serviceSettings      `toml:"service"`
+	Book         bookSettings         `toml:"book"`
 	Rules        ruleSettings         `toml:"rules"`
 	Twitter      twitterSettings      `toml:"twitter"`
 	Safeguarding safeguardingSettings `toml:"safeguarding"`
@@ -45,6 +46,10 @@ type serviceSettings struct {
 	KeyFile  string `toml:"key_file"`
 	PageURL  string `toml:"page_url"`
 	Listen   string `toml:"listen"`
+}
+
+type bookSettings struct {
+	FiscalYearStarts int `toml:"fiscal_year_starts"` // the month, 1 to 12
 }
 
 type ruleSettings struct {
@@ -117,6 +122,9 @@ func (a *app) settings() (settings, error) {
 	meta, err := toml.Decode(string(text), &s)
 	if err != nil {
 		return settings{}, fmt.Errorf("%s: %w", file, err)
+	}
+	if month := s.Book.FiscalYearStarts; month < 1 || month > 12 {
+		return settings{}, ledger.Errorf(ledger.CodeInvalid, "book.fiscal_year_starts is %d; it is a month, 1 to 12", month).InField(file)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return settings{}, ledger.Errorf(ledger.CodeInvalid, "there is no setting %s; \"tweetledger init\" in an empty folder writes a file with all there are",

@@ -58,6 +58,7 @@ The key makes it safe to repeat: the same command twice posts once.`,
 	c.Flags().StringVar(&r.Label, "label", "", "what it is for; it goes into the tax file, so no personal data")
 	c.Flags().StringVar(&r.Journal, "journal", ledger.JournalMisc, "journal code")
 	c.Flags().StringVar(&date, "date", "", "effective date (default today in Paris)")
+	c.Flags().BoolVar(&r.Adjustment, "adjustment", false, "let it into a month that is soft-closed")
 	c.Flags().StringVar(&currency, "currency", string(ledger.EUR), "ISO 4217")
 	c.Flags().StringArrayVar(&lines, "line", nil, "DEBIT,CREDIT,AMOUNT: account codes and an amount like 12.50; may be repeated")
 	required(c, "key", "label", "line")

@@ -47,6 +47,7 @@ The key makes it safe to repeat: the same command twice reverses once.`,
 	c.Flags().StringVar(&r.Key, "key", "", "idempotency key, such as the voucher's number")
 	c.Flags().StringVar(&r.Label, "label", "", "why; it goes into the tax file, so no personal data")
 	c.Flags().StringVar(&date, "date", "", "effective date (default today in Paris)")
+	c.Flags().BoolVar(&r.Adjustment, "adjustment", false, "let it into a month that is soft-closed")
 	required(c, "key", "label")
 	return c
 }

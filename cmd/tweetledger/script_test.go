@@ -36,6 +36,7 @@ import (
 //	oneline FILE             the file is exactly one line (of a sensible length)
 //	remember, unchanged      take down the state of the book; see that not one row of it has changed since
 //	                         ("book" takes it down too)
+//	seal                     seal what waits, as "serve" does
 //	tamper SQL               change the book behind the program's back
 //	fill FILE                replace the word MEGABYTE in the file with a megabyte of text
 //	start PROGRAM …          run a server in the background, and wait until it says its address ($ADDRESS)
@@ -45,7 +46,7 @@ import (
 func commands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"book": book, "clock": clock, "exits": exits, "bank": bankDay, "oneline": oneLine,
-		"remember": remember, "unchanged": unchanged, "tamper": tamper, "fill": fill,
+		"remember": remember, "unchanged": unchanged, "seal": sealBook, "tamper": tamper, "fill": fill,
 		"start": start, "fetch": fetch, "logged": logged, "interrupt": interrupt,
 	}
 }

@@ -298,10 +298,14 @@ func (w worker) receive(ctx context.Context, m payments.Message) error {
 }
 
 // engineOptions are those of the engine of a process.
-func (a *app) engineOptions() engine.Options {
-	options := engine.Options{Clock: a.now, Log: a.log()}
+func (a *app) engineOptions() (engine.Options, error) {
+	s, err := a.settings()
+	if err != nil {
+		return engine.Options{}, err
+	}
+	options := engine.Options{Clock: a.now, Log: a.log(), FiscalYearStarts: time.Month(s.Book.FiscalYearStarts)}
 	if a.registry != nil {
 		options.Registerer = a.registry
 	}
-	return options
+	return options, nil
 }

@@ -114,7 +114,7 @@ func (c *closing) begin(ctx context.Context) error {
 	soft := c.change(ledger.PeriodOpen, ledger.PeriodSoftClosed)
 	switch p.Status {
 	case ledger.PeriodHardClosed:
-		return ledger.Errorf(ledger.CodeConflict, "it is closed already: %s did it at %s", by.By, by.At.Format(time.RFC3339)).InField("year")
+		return ledger.Errorf(ledger.CodeConflict, "it is closed already: %s did it at %s", by.By, by.At.Format(time.RFC3339))
 	case ledger.PeriodSoftClosed:
 		return c.change(ledger.PeriodSoftClosed, ledger.PeriodHardClosed).Validate()
 	}
@@ -396,7 +396,7 @@ func (c *closing) addEntries(ctx context.Context, tx *sqldb.Tx, chart map[ledger
 	times := map[uuid.UUID]int{} // how often an account was closed for this year
 	for n, left := 1, accounts; len(left) > 0; n++ {
 		if n > maxClosings {
-			return ledger.Errorf(ledger.CodeConflict, "it was closed %d times; correct it in the next year", maxClosings).InField("year")
+			return ledger.Errorf(ledger.CodeConflict, "it was closed %d times; correct it in the next year", maxClosings)
 		}
 		ids := make([]uuid.UUID, len(left))
 		for i, a := range left {

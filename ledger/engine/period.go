@@ -34,6 +34,11 @@ func (e *Engine) FiscalYear(year int) (ledger.FiscalYear, error) {
 	return ledger.FiscalYearOf(ledger.Date{Year: year, Month: e.starts, Day: 1}, e.starts), nil
 }
 
+// FiscalYearOf returns the fiscal year that d is in.
+func (e *Engine) FiscalYearOf(d ledger.Date) ledger.FiscalYear {
+	return ledger.FiscalYearOf(d, e.starts)
+}
+
 // ListPeriods returns the twelve periods of a fiscal year, as they are.
 func (e *Engine) ListPeriods(ctx context.Context, tx *sqldb.Tx, year ledger.FiscalYear) ([]ledger.Period, error) {
 	stored := map[string]ledger.Period{}
@@ -189,8 +194,8 @@ func (s *periodStep) run(ctx context.Context, tx *sqldb.Tx) error {
 	if err := storeChange(ctx, tx, p, s.change); err != nil {
 		return err
 	}
-	if s.change.From == ledger.PeriodHardClosed && s.isYearEnd(p) {
-		return dropOpeningBalances(ctx, tx, p.FiscalYear+1)
+	if s.change.From == ledger.PeriodHardClosed {
+		return dropOpeningBalances(ctx, tx, p.FiscalYear+1) // there are none but of a closed year
 	}
 	return nil
 }
@@ -210,7 +215,7 @@ func (s *periodStep) isYearEnd(p ledger.Period) bool {
 func (s *periodStep) accepts(ctx context.Context, tx *sqldb.Tx, p ledger.Period) error {
 	c := &s.change
 	if want := ledger.FiscalYearOf(p.From, s.engine.starts).Year; p.FiscalYear != want {
-		return ledger.Errorf(ledger.CodeConflict, "the book has the period %s in the fiscal year %d, but with fiscal years that begin in %s it is in %d; set the first month of the fiscal year back",
+		return ledger.Errorf(ledger.CodeConflict, "the book has period %s in the fiscal year %d, but with fiscal years that begin in %s it is in %d; set the first month of the fiscal year back",
 			p.ID, p.FiscalYear, s.engine.starts, want)
 	}
 	if c.To == p.Status {
@@ -219,16 +224,16 @@ func (s *periodStep) accepts(ctx context.Context, tx *sqldb.Tx, p ledger.Period)
 			return err
 		}
 		if last.By == "" {
-			return ledger.Errorf(ledger.CodeConflict, "the period %s is open; nobody ever closed it", p.ID).InField("period")
+			return ledger.Errorf(ledger.CodeConflict, "period %s is open; nobody ever closed it", p.ID).InField("period")
 		}
-		return ledger.Errorf(ledger.CodeConflict, "the period %s is %s already: %s did it at %s", p.ID, inWords(p.Status), last.By,
+		return ledger.Errorf(ledger.CodeConflict, "period %s is %s already: %s did it at %s", p.ID, inWords(p.Status), last.By,
 			last.At.Format(time.RFC3339)).InField("period")
 	}
 	if c.From == "" {
 		c.From = p.Status
 	}
 	if c.From != p.Status {
-		return ledger.Errorf(ledger.CodeConflict, "the period %s is %s, not %s; look at it again with: tweetledger period show %s",
+		return ledger.Errorf(ledger.CodeConflict, "period %s is %s, not %s; look at it again with: tweetledger period show %s",
 			p.ID, inWords(p.Status), inWords(c.From), p.ID).InField("period")
 	}
 	return c.Validate()
@@ -251,10 +256,10 @@ func (s *periodStep) isReady(ctx context.Context, tx *sqldb.Tx, p ledger.Period)
 		return laterAreOpen(ctx, tx, p)
 	}
 	if today := e.Today(); !p.To.Before(today) {
-		return ledger.Errorf(ledger.CodeConflict, "the period %s is not over; close it after %s", p.ID, p.To).InField("period")
+		return ledger.Errorf(ledger.CodeConflict, "period %s is not over; close it after %s", p.ID, p.To).InField("period")
 	}
 	if s.change.To == ledger.PeriodHardClosed && s.isYearEnd(p) && !s.withYear {
-		return ledger.Errorf(ledger.CodeConflict, "the period %s is the last of its fiscal year, with which it is hard-closed; run: tweetledger year close %d",
+		return ledger.Errorf(ledger.CodeConflict, "period %s is the last of its fiscal year, with which it is hard-closed; run: tweetledger year close %d",
 			p.ID, p.FiscalYear).InField("period")
 	}
 	if err := isSealed(ctx, tx, p); err != nil {
@@ -289,7 +294,7 @@ func isSealed(ctx context.Context, tx *sqldb.Tx, p ledger.Period) error {
 		return fmt.Errorf("look for unsealed pages of period %s: %w", p.ID, err)
 	}
 	if waiting > 0 {
-		return ledger.Errorf(ledger.CodeConflict, "the period %s is not sealed yet (%d pages of its journal wait); run: tweetledger seal run",
+		return ledger.Errorf(ledger.CodeConflict, "period %s is not sealed yet (pages of its journal that wait: %d); run: tweetledger seal run",
 			p.ID, waiting).InField("period")
 	}
 	return nil
@@ -320,7 +325,7 @@ func (e *Engine) earlierAreClosed(ctx context.Context, tx *sqldb.Tx, p ledger.Pe
 			if s == "" {
 				s = ledger.PeriodOpen
 			}
-			return ledger.Errorf(ledger.CodeConflict, "the earlier period %s has postings and is %s; first make it %s", earlier.ID, inWords(s), inWords(status)).InField("period")
+			return ledger.Errorf(ledger.CodeConflict, "the earlier period %s has postings and is %s; first make it %s", earlier.ID, inWords(s), inWords(status))
 		}
 		next = firstPage(earlier.To.AddDays(1))
 	}
@@ -337,7 +342,7 @@ func laterAreOpen(ctx context.Context, tx *sqldb.Tx, p ledger.Period) error {
 	}
 	if last := closed[len(closed)-1]; p.From.Before(last.From) {
 		return ledger.Errorf(ledger.CodeConflict, "the later period %s is %s; open that one first, or post the correction with a date in a period that is open",
-			last.ID, inWords(last.Status)).InField("period")
+			last.ID, inWords(last.Status))
 	}
 	return nil
 }

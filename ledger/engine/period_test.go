@@ -153,7 +153,7 @@ func TestPeriodRefusals(t *testing.T) {
 		w.says("earlier less closed", w.change("2014-09", ledger.PeriodHardClosed), ledger.CodeConflict, "2014-07 has postings and is soft-closed; first make it hard-closed")
 		w.says("later closed", w.change("2014-07", ledger.PeriodOpen), ledger.CodeConflict, "the later period 2014-09 is soft-closed; open that one first")
 		_, err := w.ChangePeriod(w.ctx, ledger.PeriodChange{Period: "2014-09", From: ledger.PeriodHardClosed, To: ledger.PeriodOpen, By: "anne", ApprovedBy: "bruno", Reason: "x"})
-		w.says("another state", err, ledger.CodeConflict, "the period 2014-09 is soft-closed, not hard-closed")
+		w.says("another state", err, ledger.CodeConflict, "period 2014-09 is soft-closed, not hard-closed")
 		_, err = w.ChangePeriod(w.ctx, ledger.PeriodChange{Period: "2014-09", To: ledger.PeriodOpen, By: "anne", ApprovedBy: "Anne ", Reason: "x"})
 		w.refused("one person alone", err, ledger.CodeForbidden, "approved_by")
 		_, err = w.ChangePeriod(w.ctx, ledger.PeriodChange{Period: "2014-09", To: ledger.PeriodOpen, By: "anne", ApprovedBy: "bruno"})
