@@ -22,6 +22,8 @@ BEGIN
         END IF;
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), name);
     END LOOP;
+    -- A temporary table goes before one of the book that has its name, also where triggers look.
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
 END $$;
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
