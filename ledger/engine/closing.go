@@ -163,7 +163,10 @@ func (c *closing) round(ctx context.Context) (bool, error) {
 	if err := c.engine.verifies(ctx); err != nil {
 		return false, err
 	}
-	err = c.engine.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return c.finish(ctx, tx, step) })
+	if err := c.engine.db.Read(ctx, step.runChecks); err != nil {
+		return false, err
+	}
+	err = c.engine.writeAmongPosters(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return c.finish(ctx, tx, step) })
 	if errors.Is(err, errMoved) {
 		return false, nil
 	}

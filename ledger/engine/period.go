@@ -144,10 +144,25 @@ func (e *Engine) ChangePeriod(ctx context.Context, c ledger.PeriodChange, checks
 	if err := e.db.Read(ctx, step.runChecks); err != nil {
 		return ledger.PeriodChange{}, asLedgerError(err)
 	}
-	if err := e.db.WriteIdempotent(ctx, step.run); err != nil {
+	if err := e.writeAmongPosters(ctx, step.run); err != nil {
 		return ledger.PeriodChange{}, asLedgerError(err)
 	}
 	return step.change, nil
+}
+
+// maxContended bounds how often the change of a period, which every posting reads
+// and which reads what every posting writes, is tried with all its retries: nine
+// in ten come through at once beside four engines that post without a pause.
+const maxContended = 8
+
+// writeAmongPosters is WriteIdempotent, with more patience.
+func (e *Engine) writeAmongPosters(ctx context.Context, fn func(ctx context.Context, tx *sqldb.Tx) error) error {
+	for n := 1; ; n++ {
+		err := e.db.WriteIdempotent(ctx, fn)
+		if sqldb.ClassOf(err) != sqldb.ClassSerialization || n == maxContended || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // verifies refuses with CodeConflict where the book does not verify.

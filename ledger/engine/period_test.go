@@ -250,3 +250,43 @@ func postingsIn(ctx context.Context, tx *sqldb.Tx, p ledger.Period) (n int64, er
 		[]any{p.From, p.To}, &n)
 	return n, err
 }
+
+// Who posts into the open period does not keep a closed one from being closed.
+func TestPeriodClosesBesidePosters(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := newWorld(t, db)
+		w.mustPost(w.on(date(2014, 9, 30)))
+		w.sealAll()
+		ctx, stop := context.WithCancel(w.ctx)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer stop()
+		started := make(chan struct{}, 4)
+		for range cap(started) {
+			e := w.another()
+			wg.Go(func() {
+				for n := 0; ctx.Err() == nil; n++ {
+					if _, err := e.Post(ctx, w.transfer(w.cash, w.payee, 1)); err != nil && ledger.CodeOf(err) != ledger.CodeUnavailable {
+						t.Errorf("post beside the closing: %v", err)
+						return
+					}
+					if n == 0 {
+						started <- struct{}{}
+					}
+				}
+			})
+		}
+		for range cap(started) {
+			select {
+			case <-started:
+			case <-w.ctx.Done():
+				t.Fatal("no poster came through")
+			}
+		}
+		began := time.Now()
+		for _, to := range []ledger.PeriodStatus{ledger.PeriodSoftClosed, ledger.PeriodHardClosed, ledger.PeriodOpen} {
+			w.mustChange("2014-09", to)
+		}
+		t.Logf("closed and opened again in %s, with %d transactions run again", time.Since(began), db.Retries())
+	})
+}
