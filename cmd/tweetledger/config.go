@@ -36,6 +36,8 @@ type settings struct {
 	Twitter      twitterSettings      `toml:"twitter"`
 	Safeguarding safeguardingSettings `toml:"safeguarding"`
 	Secret       secretSettings       `toml:"secret"`
+	Seal         sealSettings         `toml:"seal"`
+	Verify       verifySettings       `toml:"verify"`
 
 	folder string // of the file: relative names in it start here
 	getenv func(string) string
@@ -86,6 +88,19 @@ type secretSettings struct {
 	Iterations  uint32 `toml:"iterations"`
 	Parallelism uint8  `toml:"parallelism"`
 	Workers     int    `toml:"workers"`
+}
+
+// sealSettings say how heads are signed and announced.
+type sealSettings struct {
+	Book     string   `toml:"book"`
+	KeyFile  string   `toml:"key_file"`
+	Publish  bool     `toml:"publish"`
+	Interval duration `toml:"interval"`
+}
+
+// verifySettings say how often "serve" verifies the book.
+type verifySettings struct {
+	Interval duration `toml:"interval"`
 }
 
 // duration reads "48h" from TOML.

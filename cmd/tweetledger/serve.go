@@ -44,7 +44,9 @@ func (a *app) serveCommand() *cobra.Command {
   /healthz     200 where the process and its database answer
   /metrics     Prometheus metrics
 
-and works the inbox, the outbox and the terms of orders. With twitter.api_url in the
+and works the inbox, the outbox, the terms of orders and of holds. It seals what was
+posted, verifies the book every verify.interval, and announces heads where seal.publish
+says so; of several processes one does each of these. With twitter.api_url in the
 configuration it reads the stream of tweets and replies to them. Any number of
 processes may serve one book.
 
@@ -81,6 +83,9 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	}
 	server := newServer(routes(pages, a.db, a.registry))
 	w := worker{service: service, client: client, settings: s, log: logger, notifier: notify.NewLog(a.log())}
+	if w.jobs, err = newJobs(service, s, a.registry, logger); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	fmt.Fprintf(a.out, "serving on http://%s\n", listener.Addr())
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -98,6 +103,7 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	})
 	w.start(ctx, group)
 	err = group.Wait()
+	w.jobs.release(ctx)
 	if errors.Is(err, context.Canceled) {
 		return nil // interrupted, as asked
 	}
@@ -156,6 +162,7 @@ type worker struct {
 	settings settings
 	log      *slog.Logger
 	notifier payments.Notifier
+	jobs     *jobs // what one process of several does; nil: none
 	// observe, where it is set, is told what became of each message.
 	observe func(payments.Message, payments.Handled)
 	purged  func(payments.Deletion) // likewise of deletions
@@ -168,6 +175,9 @@ const (
 	inboxInterval  = 5 * time.Second
 	sweepInterval  = time.Minute
 	pollInterval   = time.Minute
+	sealInterval   = time.Second
+	dueInterval    = time.Minute // looks whether a job of an interval is due
+	gaugeInterval  = 15 * time.Second
 	workBatch      = 100
 )
 
@@ -182,7 +192,18 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	every(outboxInterval, "deliver replies and notices", w.deliver)
 	every(inboxInterval, "handle the inbox", func(ctx context.Context) (int, error) { return w.service.HandlePending(ctx, workBatch) })
 	every(sweepInterval, "expire orders", func(ctx context.Context) (int, error) { return w.service.ExpireOrders(ctx, workBatch) })
+	every(sweepInterval, "expire holds", func(ctx context.Context) (int, error) { return w.service.Engine().ExpireHolds(ctx, workBatch) })
 	every(sweepInterval, "purge texts", func(ctx context.Context) (int, error) { return w.service.PurgeTexts(ctx, workBatch) })
+	if w.jobs != nil {
+		every(sealInterval, "seal the journal", w.jobs.seal)
+		every(gaugeInterval, "measure sealing", w.jobs.measure)
+		if w.jobs.key != nil {
+			every(dueInterval, "announce heads", w.jobs.announce)
+		}
+		if w.settings.Verify.Interval > 0 {
+			every(dueInterval, "verify the book", w.jobs.verify)
+		}
+	}
 	if w.client == nil {
 		return
 	}
