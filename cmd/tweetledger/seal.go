@@ -153,7 +153,9 @@ func (a *app) sealStatusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "status", Short: "Show what waits to be sealed, and where the chains end",
 		Example: `  tweetledger seal status`,
-		Args:    cobra.NoArgs,
+		Long: `status shows how many pages wait for the sealer and since when, and of every journal and
+fiscal year how many entries are sealed, with the link of the last.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			book, err := a.openBook(c.Context())
 			if err != nil {
@@ -209,11 +211,11 @@ key in FILE.pub, for those who verify. It never overwrites a file.`,
 			if err != nil {
 				return err
 			}
-			if err := writeNew(out+".pub", 0o644, beside); err != nil {
+			if err := writeNew(out, 0o600, private); err != nil {
 				return err
 			}
-			if err := writeNew(out, 0o600, private); err != nil {
-				return errors.Join(err, os.Remove(out+".pub")) // which was made just now
+			if err := writeNew(out+".pub", 0o644, beside); err != nil {
+				return errors.Join(err, os.Remove(out)) // which was made just now
 			}
 			_, err = fmt.Fprintf(a.out, "private key  %s\npublic key   %s.pub\nkey id       %s\n", out, out, ledger.KeyID(public))
 			return err
