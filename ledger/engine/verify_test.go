@@ -237,8 +237,14 @@ func TestVerifyNamesWhatWasTamperedWith(t *testing.T) {
 			VALUES (%s, 'ghost', 'Ghost', 'suspense', 'credit', 'EUR', 1, 'open', '2014-10-14T08:00:00.000000Z')`, w.lit(two.ID)),
 			"DELETE FROM accounts WHERE code = 'ghost'", "account ghost: number of balance rows")
 
+		refused := 0
 		for _, c := range cases {
-			w.mustExec(c.do...)
+			if err := w.exec(c.do...); sqldb.ClassOf(err) == sqldb.ClassForeignKey {
+				refused++ // by a foreign key that this engine has: there is nothing to find
+				continue
+			} else if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
 			report, err := w.Verify(w.ctx, nil)
 			if err != nil {
 				t.Fatalf("%s: %v", c.name, err)
@@ -253,6 +259,9 @@ func TestVerifyNamesWhatWasTamperedWith(t *testing.T) {
 				t.Errorf("%s: found\n  %s\nwant\n  %s", c.name, strings.Join(got, "\n  "), strings.Join(c.want, "\n  "))
 			}
 			w.mustExec(c.undo...)
+		}
+		if most := 2; refused > most {
+			t.Errorf("the database refused %d of %d cases itself, want %d at most", refused, len(cases), most)
 		}
 		w.verify() // all of it was undone
 	})

@@ -28,13 +28,14 @@ CREATE TABLE pages (
     postings       int8 NOT NULL CHECK (postings >= transactions),
     CONSTRAINT page_of_date CHECK (id >> 46 = effective_date - DATE '1900-01-01')
 );
-CREATE INDEX pages_by_recording ON pages (recorded_at, id);
+CREATE UNIQUE INDEX pages_by_recording ON pages (recorded_at, id);
 
 -- The pages that the sealer has yet to number, in the order in which it will.
 CREATE TABLE unsealed_pages (
     recorded_at timestamptz NOT NULL,
-    page_id     int8        NOT NULL REFERENCES pages (id),
-    PRIMARY KEY (recorded_at, page_id)
+    page_id     int8        NOT NULL,
+    PRIMARY KEY (recorded_at, page_id),
+    CONSTRAINT waiting_page_is_there FOREIGN KEY (recorded_at, page_id) REFERENCES pages (recorded_at, id)
 );
 
 CREATE TABLE new_postings (
@@ -57,7 +58,7 @@ CREATE TABLE new_postings (
     source_id        text,
     source_date      date,
     metadata         jsonb, -- NULL: none
-    reverses         uuid    REFERENCES requests (id),
+    reverses         uuid,
     hold_id          uuid,
     PRIMARY KEY (page_id, line),
     CONSTRAINT posting_two_accounts CHECK (debit_no <> credit_no),
@@ -125,7 +126,7 @@ CREATE TABLE new_balances (
     CONSTRAINT balance_pending CHECK ((min_balance IS NULL AND max_balance IS NULL)
         OR (debits_pending >= 0 AND credits_pending >= 0)),
     CONSTRAINT balance_closed CHECK ((closed_debits IS NULL AND closed_credits IS NULL)
-        OR (debits_posted = closed_debits AND credits_posted = closed_credits AND debits_pending = 0 AND credits_pending = 0))
+        OR (closed_debits IS NOT NULL AND closed_credits IS NOT NULL AND debits_posted = closed_debits AND credits_posted = closed_credits AND debits_pending = 0 AND credits_pending = 0))
 );
 INSERT INTO new_balances (account_no, shard, currency, side, min_balance, max_balance, debits_posted, credits_posted,
         debits_pending, credits_pending, version, changed_at)
@@ -166,7 +167,7 @@ CREATE VIEW transactions AS
         p.source_id, p.source_date, p.metadata, p.reverses, p.hold_id, p.postings, g.adjustment, p.page_id, p.line
     FROM postings AS p JOIN pages AS g ON g.id = p.page_id WHERE p.ordinal = 0;
 
--- Every posting's page, and its accounts in its currency, must be there: checked
+-- Every posting's page, its accounts in its currency and what it reverses must be there: checked
 -- once a statement for all its rows, which costs a third of what foreign keys
 -- cost. That it suffices to look when a posting is written follows from what is
 -- fixed: pages, and an account's number and currency, never change or go.
@@ -177,9 +178,12 @@ BEGIN
         LEFT JOIN accounts AS d ON d.no = p.debit_no AND d.currency = p.currency
         LEFT JOIN accounts AS c ON c.no = p.credit_no AND c.currency = p.currency
         LEFT JOIN pages AS g ON g.id = p.page_id
-        WHERE d.no IS NULL OR c.no IS NULL OR g.id IS NULL)
+        LEFT JOIN postings AS o ON o.page_id = p.reverses_page_id AND o.line = p.reverses_line
+        LEFT JOIN requests AS r ON r.id = p.reverses
+        WHERE d.no IS NULL OR c.no IS NULL OR g.id IS NULL
+            OR (p.reverses_page_id IS NOT NULL AND o.page_id IS NULL) OR (p.reverses IS NOT NULL AND r.id IS NULL))
     THEN
-        RAISE EXCEPTION 'a posting needs its page, and both accounts in its currency' USING ERRCODE = 'foreign_key_violation';
+        RAISE EXCEPTION 'a posting needs its page, both accounts in its currency, and what it reverses' USING ERRCODE = 'foreign_key_violation';
     END IF;
     RETURN NULL;
 END $$;

@@ -28,15 +28,17 @@ CREATE TABLE pages (
     recorded_at    TEXT    NOT NULL,
     transactions   INTEGER NOT NULL CHECK (transactions > 0),
     postings       INTEGER NOT NULL CHECK (postings >= transactions),
-    CONSTRAINT page_of_date CHECK (id >> 46 = (unixepoch(effective_date) - unixepoch('1900-01-01')) / 86400)
+    CONSTRAINT page_of_date CHECK (effective_date IS date(effective_date)
+        AND id >> 46 IS (unixepoch(effective_date) - unixepoch('1900-01-01')) / 86400)
 ) STRICT;
-CREATE INDEX pages_by_recording ON pages (recorded_at, id);
+CREATE UNIQUE INDEX pages_by_recording ON pages (recorded_at, id);
 
 -- The pages that the sealer has yet to number, in the order in which it will.
 CREATE TABLE unsealed_pages (
     recorded_at TEXT    NOT NULL,
-    page_id     INTEGER NOT NULL REFERENCES pages (id),
-    PRIMARY KEY (recorded_at, page_id)
+    page_id     INTEGER NOT NULL,
+    PRIMARY KEY (recorded_at, page_id),
+    CONSTRAINT waiting_page_is_there FOREIGN KEY (recorded_at, page_id) REFERENCES pages (recorded_at, id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE new_postings (
@@ -64,6 +66,7 @@ CREATE TABLE new_postings (
     PRIMARY KEY (page_id, line),
     FOREIGN KEY (debit_no, currency) REFERENCES accounts (no, currency),
     FOREIGN KEY (credit_no, currency) REFERENCES accounts (no, currency),
+    CONSTRAINT undone_posting_is_there FOREIGN KEY (reverses_page_id, reverses_line) REFERENCES new_postings (page_id, line),
     CONSTRAINT posting_two_accounts CHECK (debit_no <> credit_no),
     CONSTRAINT posting_undoes_one CHECK ((reverses_page_id IS NULL) = (reverses_line IS NULL)),
     CONSTRAINT posting_header CHECK ((ordinal = 0) = (postings IS NOT NULL) AND (ordinal = 0) = (idempotency_key IS NOT NULL)
@@ -129,7 +132,7 @@ CREATE TABLE new_balances (
     CONSTRAINT balance_pending CHECK ((min_balance IS NULL AND max_balance IS NULL)
         OR (debits_pending >= 0 AND credits_pending >= 0)),
     CONSTRAINT balance_closed CHECK ((closed_debits IS NULL AND closed_credits IS NULL)
-        OR (debits_posted = closed_debits AND credits_posted = closed_credits AND debits_pending = 0 AND credits_pending = 0))
+        OR (closed_debits IS NOT NULL AND closed_credits IS NOT NULL AND debits_posted = closed_debits AND credits_posted = closed_credits AND debits_pending = 0 AND credits_pending = 0))
 ) STRICT, WITHOUT ROWID;
 INSERT INTO new_balances (account_no, shard, currency, side, min_balance, max_balance, debits_posted, credits_posted,
         debits_pending, credits_pending, version, changed_at)
