@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"tweetledger/adapters/bank"
@@ -12,6 +13,7 @@ import (
 	"tweetledger/internal/payouts"
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
+	"tweetledger/ledger/engine"
 	"tweetledger/reconciliation"
 	"tweetledger/reports"
 	"tweetledger/reports/render"
@@ -200,7 +202,12 @@ func extension(format string) string {
 
 func (d *demo) verify(ctx context.Context) error {
 	d.heading("Does the book bear out what it says?")
-	report, err := d.payments.Engine().Verify(ctx, nil)
+	book := d.payments.Engine()
+	signed, err := d.sealAndSign(ctx, book)
+	if err != nil {
+		return err
+	}
+	report, err := book.VerifyBook(ctx, engine.VerifyOptions{Published: signed.List})
 	if err != nil {
 		return err
 	}
@@ -210,6 +217,42 @@ func (d *demo) verify(ctx context.Context) error {
 	if !report.OK() {
 		return fmt.Errorf("the book does not verify")
 	}
-	d.ok("recomputed from %d postings and %d holds: it verifies", report.Postings, report.Holds)
+	d.ok("recomputed from %d postings and %d holds, and proved against the heads: it verifies", report.Postings, report.Holds)
 	return nil
+}
+
+// sealAndSign seals the day and signs the heads with a new key, as "seal run",
+// "seal keygen" and "seal heads" do.
+func (d *demo) sealAndSign(ctx context.Context, book *engine.Engine) (signed ledger.SignedHeads, err error) {
+	lease := &heldLease{book: book, name: engine.SealerLease, holder: holder()}
+	defer func() { err = errors.Join(err, lease.release(ctx)) }()
+	if err := d.app.sealAll(ctx, book, lease); err != nil {
+		return signed, err
+	}
+	key, err := ledger.NewSigningKey(d.app.random)
+	if err != nil {
+		return signed, err
+	}
+	err = book.DB().WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		signed, err = book.SignHeads(ctx, tx, "", key)
+		return err
+	})
+	if err != nil {
+		return signed, err
+	}
+	for _, h := range signed.List {
+		d.tell("journal %-3s of %d: sealed up to entry %d, link %x…", h.Journal, h.FiscalYear, h.Number, h.Link[:8])
+	}
+	document, err := signed.Encode()
+	if err != nil {
+		return signed, err
+	}
+	if err := d.write("heads.json", document); err != nil {
+		return signed, err
+	}
+	public, err := ledger.EncodePublicKey(signed.PublicKey)
+	if err != nil {
+		return signed, err
+	}
+	return signed, d.write("heads.pub", public)
 }
