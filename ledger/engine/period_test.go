@@ -173,12 +173,6 @@ func TestPeriodRefusals(t *testing.T) {
 	})
 }
 
-// pagesOf counts the pages of a period.
-func pagesOf(ctx context.Context, tx *sqldb.Tx, p ledger.Period) (n int64, err error) {
-	err = tx.QueryRow(ctx, "SELECT COUNT(*) FROM pages WHERE effective_date BETWEEN $1 AND $2", []any{p.From, p.To}, &n)
-	return n, err
-}
-
 // While others post into a period it is closed: what they were told is in it was
 // there when it was closed, and nothing came after.
 func TestPeriodClosesUnderPosters(t *testing.T) {

@@ -46,13 +46,13 @@ func schemaLabel(ctx context.Context, conn *pgx.Conn) (string, error) {
 		return "", err
 	}
 	hash := sha256.New()
-	fmt.Fprintln(hash, version)
+	_, _ = fmt.Fprintln(hash, version)
 	err = fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		content, err := fs.ReadFile(files, path)
-		fmt.Fprintln(hash, path, len(content))
+		_, _ = fmt.Fprintln(hash, path, len(content))
 		hash.Write(content)
 		return err
 	})
