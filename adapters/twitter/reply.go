@@ -20,6 +20,8 @@ var _ payments.Replier = (*Client)(nil)
 func (c *Client) Reply(ctx context.Context, out payments.Outgoing) (string, error) {
 	body := map[string]any{"text": out.Text}
 	switch {
+	case out.RecipientID != "": // never to be published
+		return "", &payments.SendError{Permanent: true, Err: ledger.Errorf(ledger.CodeInvalid, "outbox row %s is a direct message, and this client publishes posts", out.ID)}
 	case out.Announcement && (out.InReplyTo != "" || out.Text == ""):
 		return "", &payments.SendError{Permanent: true, Err: ledger.Errorf(ledger.CodeInvalid, "an announcement needs a text, and answers nothing (%q)", clip(out.InReplyTo))}
 	case !out.Announcement && (!validID(out.InReplyTo) || out.Text == ""):

@@ -89,7 +89,7 @@ func (m Message) Validate() error {
 		return invalid("author_id", "message %s: %q is not the id of an author", m.ID, clip(m.AuthorID))
 	case m.AuthorHandle != "" && !handlePattern.MatchString(m.AuthorHandle):
 		return invalid("author_handle", "message %s: %q is not a handle", m.ID, clip(m.AuthorHandle))
-	case m.Kind != Original && m.Kind != Answer && m.Kind != Quote && m.Kind != Repost:
+	case m.Kind != Original && m.Kind != Answer && m.Kind != Quote && m.Kind != Repost && m.Kind != Direct:
 		return invalid("kind", "message %s: %q is not a kind of message", m.ID, clip(string(m.Kind)))
 	case m.CreatedAt.IsZero():
 		return invalid("created_at", "message %s says not when it was written", m.ID)

@@ -10,13 +10,13 @@ import (
 // MessageKind is what a message is in its conversation.
 type MessageKind string
 
-// The kinds of message. Only an original, a reply and a quote can carry a
-// command of their author's own.
+// The kinds of message. All but a repost can carry a command of their author's own.
 const (
 	Original MessageKind = "original"
 	Answer   MessageKind = "reply"
 	Quote    MessageKind = "quote"
 	Repost   MessageKind = "repost" // a retweet: the words of somebody else
+	Direct   MessageKind = "direct" // a direct message to the bank: nobody else reads it, nor its answer
 )
 
 // Message is one version of a message as some channel delivered it. Channels
@@ -123,19 +123,22 @@ type Parser interface {
 	Parse(m Message) Parsed
 }
 
-// Outgoing is a reply or an announcement that the outbox hands to a channel.
+// Outgoing is a reply, an announcement or a direct message that the outbox hands to
+// a channel.
 type Outgoing struct {
 	ID             string // of the outbox row; the same at every attempt
 	Channel        string
 	InReplyTo      string // message id; empty where it is an announcement
 	ConversationID string
-	Announcement   bool // a post of its own, which answers nobody
-	Text           string
+	// RecipientID is the user id that a direct message goes to. Where it is set the
+	// text is for nobody else to read: it must never be published as a post.
+	RecipientID  string
+	Announcement bool // a post of its own, which answers nobody
+	Text         string
 }
 
-// Replier sends replies and announcements on one channel. Its answer is the id of
-// what it sent. An
-// error that is a *SendError says whether and when to try again; any other is
+// Replier sends replies, announcements and direct messages on one channel. Its
+// answer is the id of what it sent. An error that is a *SendError says whether and when to try again; any other is
 // tried again later.
 type Replier interface {
 	Reply(ctx context.Context, out Outgoing) (replyID string, err error)

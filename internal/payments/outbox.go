@@ -30,25 +30,29 @@ const (
 	OutboxReply        OutboxKind = "reply"
 	OutboxNotice       OutboxKind = "notice"
 	OutboxAnnouncement OutboxKind = "announcement" // a post of the service's own, which answers nobody
+	// OutboxDirectMessage answers what came by direct message, or what only the
+	// writer may know.
+	OutboxDirectMessage OutboxKind = "direct_message"
 )
 
-// OutboxRow is a reply, notice or announcement, with how far its sending got.
+// OutboxRow is something outgoing, with how far its sending got.
 type OutboxRow struct {
 	ID             uuid.UUID
 	Kind           OutboxKind
-	Channel        string // of a reply or announcement
-	InReplyTo      string
+	Channel        string // of all but a notice
+	InReplyTo      string // the message that it answers, also where that is by direct message
 	ConversationID string
+	RecipientID    string    // user id that a direct message goes to; empty for all else
 	CustomerID     uuid.UUID // of a notice
 	OrderID        uuid.UUID // Nil: about no order
 	Template       string    // the order's state, "refused", "ignored" or "confirm"
-	Text           string    // of a reply or announcement
+	Text           string    // of a reply, announcement or direct message
 	Status         OutboxStatus
 	Attempts       int
 	NextAttemptAt  time.Time
 	CreatedAt      time.Time
 	ClosedAt       time.Time // zero while pending
-	ExternalID     string    // the own id of a reply or announcement on its channel
+	ExternalID     string    // the own id that it got on its channel
 	LastError      string
 }
 
@@ -64,13 +68,30 @@ func outboxID(kind OutboxKind, template string, about uuid.UUID) uuid.UUID {
 
 // reply answers the message that is being handled.
 func (h handling) reply(ctx context.Context, m InboxMessage, template, text string, o *Order) error {
-	row := OutboxRow{ID: outboxID(OutboxReply, "handled", m.RowID), Kind: OutboxReply, Channel: m.Channel, InReplyTo: m.ID,
-		ConversationID: m.ConversationID, Template: template, Text: text, NextAttemptAt: h.now, CreatedAt: h.now}
+	row, queue := answer(m, "handled", m.RowID)
+	row.Template, row.Text, row.NextAttemptAt, row.CreatedAt = template, text, h.now, h.now
 	if o != nil {
 		row.OrderID = o.ID
 	}
-	return insertOutbox(ctx, h.tx, row, conversation(m.Channel, m.ConversationID, m.FirstID))
+	return insertOutbox(ctx, h.tx, row, queue)
 }
+
+// answer begins an answer to m, the way m came: what was written in private is
+// answered in private. what and about name it, once and for ever. It returns the
+// queue that the answer belongs in, too.
+func answer(m InboxMessage, what string, about uuid.UUID) (OutboxRow, string) {
+	row := OutboxRow{Kind: OutboxReply, Channel: m.Channel, InReplyTo: m.ID, ConversationID: m.ConversationID}
+	queue := conversation(m.Channel, m.ConversationID, m.FirstID)
+	if m.Kind == Direct {
+		row.Kind, row.RecipientID = OutboxDirectMessage, m.AuthorID
+		queue = directMessages(m.Channel, m.AuthorID)
+	}
+	row.ID = outboxID(row.Kind, what, about)
+	return row, queue
+}
+
+// directMessages is the queue of the direct messages to a user.
+func directMessages(channel, userID string) string { return channel + ":direct:" + userID }
 
 // replyTo answers the message that an order came from with what became of it.
 func (s *Service) replyTo(ctx context.Context, tx *sqldb.Tx, o Order, now time.Time) error {
@@ -78,9 +99,9 @@ func (s *Service) replyTo(ctx context.Context, tx *sqldb.Tx, o Order, now time.T
 	if err != nil {
 		return err
 	}
-	return insertOutbox(ctx, tx, OutboxRow{ID: outboxID(OutboxReply, string(o.State), o.ID), Kind: OutboxReply, Channel: m.Channel,
-		InReplyTo: m.ID, ConversationID: m.ConversationID, OrderID: o.ID, Template: string(o.State), Text: closedText(o) + reference(o),
-		NextAttemptAt: now, CreatedAt: now}, conversation(m.Channel, m.ConversationID, m.FirstID))
+	row, queue := answer(m, string(o.State), o.ID)
+	row.OrderID, row.Template, row.Text, row.NextAttemptAt, row.CreatedAt = o.ID, string(o.State), closedText(o)+reference(o), now, now
+	return insertOutbox(ctx, tx, row, queue)
 }
 
 // noticeTx calls the payer to the confirmation page. Its text, with the link and
@@ -109,10 +130,10 @@ func insertOutbox(ctx context.Context, tx *sqldb.Tx, r OutboxRow, queue string) 
 	if !r.CreatedAt.After(last) {
 		r.CreatedAt = last.Add(time.Microsecond)
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO outbox (id, kind, queue, channel, in_reply_to, conversation_id, customer_id, order_id, template, text,
+	_, err = tx.Exec(ctx, `INSERT INTO outbox (id, kind, queue, channel, in_reply_to, conversation_id, recipient_id, customer_id, order_id, template, text,
 			status, attempts, next_attempt_at, created_at, external_id, last_error)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 0, $11, $12, '', '')`,
-		r.ID, string(r.Kind), queue, r.Channel, r.InReplyTo, r.ConversationID, sqldb.NullUUID(r.CustomerID), sqldb.NullUUID(r.OrderID),
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', 0, $12, $13, '', '')`,
+		r.ID, string(r.Kind), queue, r.Channel, r.InReplyTo, r.ConversationID, r.RecipientID, sqldb.NullUUID(r.CustomerID), sqldb.NullUUID(r.OrderID),
 		r.Template, r.Text, r.NextAttemptAt, r.CreatedAt)
 	if err != nil {
 		return fmt.Errorf("put a %s into the outbox: %w", r.Kind, err)
@@ -120,14 +141,14 @@ func insertOutbox(ctx context.Context, tx *sqldb.Tx, r OutboxRow, queue string) 
 	return nil
 }
 
-const outboxColumns = `id, kind, channel, in_reply_to, conversation_id, customer_id, order_id, template, text, status, attempts,
+const outboxColumns = `id, kind, channel, in_reply_to, conversation_id, recipient_id, customer_id, order_id, template, text, status, attempts,
 	next_attempt_at, created_at, closed_at, external_id, last_error`
 
 func outboxRows(ctx context.Context, tx *sqldb.Tx, where string, args []any, tail string) ([]OutboxRow, error) {
 	var list []OutboxRow
 	err := tx.Each(ctx, "SELECT "+outboxColumns+" FROM outbox AS o WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
 		var r OutboxRow
-		err := rows.Scan(&r.ID, &r.Kind, &r.Channel, &r.InReplyTo, &r.ConversationID, &r.CustomerID, &r.OrderID, &r.Template, &r.Text,
+		err := rows.Scan(&r.ID, &r.Kind, &r.Channel, &r.InReplyTo, &r.ConversationID, &r.RecipientID, &r.CustomerID, &r.OrderID, &r.Template, &r.Text,
 			&r.Status, &r.Attempts, &r.NextAttemptAt, &r.CreatedAt, &r.ClosedAt, &r.ExternalID, &r.LastError)
 		list = append(list, r)
 		return err
@@ -189,8 +210,8 @@ type Delivered struct {
 	Dead    int // given up
 }
 
-// Deliver sends what is due, at most limit rows: replies and announcements through
-// the replier of their channel, notices through notifier. A row is sent at least once: should
+// Deliver sends what is due, at most limit rows: replies, announcements and direct
+// messages through the replier of their channel, notices through notifier. A row is sent at least once: should
 // the process end between sending and marking, it is sent again with the same id,
 // by which a channel recognises it. What is missing (a channel without replier, a
 // nil notifier) stays for a process that has it. Rows of one conversation are
@@ -344,7 +365,7 @@ func clipError(err error) string {
 func (s *Service) send(ctx context.Context, row OutboxRow, repliers map[string]Replier, notifier Notifier) (string, error) {
 	if row.Kind != OutboxNotice {
 		return repliers[row.Channel].Reply(ctx, Outgoing{ID: row.ID.String(), Channel: row.Channel, InReplyTo: row.InReplyTo,
-			ConversationID: row.ConversationID, Announcement: row.Kind == OutboxAnnouncement, Text: row.Text})
+			ConversationID: row.ConversationID, RecipientID: row.RecipientID, Announcement: row.Kind == OutboxAnnouncement, Text: row.Text})
 	}
 	notice, err := s.notice(ctx, row)
 	if err != nil {
