@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
@@ -23,8 +25,9 @@ type chainWalk struct {
 	chain  chain
 	number int64 // of the last entry that was read
 	link   [sha256.Size]byte
-	// published are the links that heads published earlier say, by number.
-	published map[int64][sha256.Size]byte
+	// published are the links that heads published earlier say, by number: all of
+	// them, as files of heads may contradict each other.
+	published map[int64][][sha256.Size]byte
 }
 
 // sealRows bounds the rows of seals that are read at once.
@@ -42,13 +45,15 @@ func (v *verifier) readChains(ctx context.Context) error {
 	for _, h := range heads.List {
 		stored[chain{h.Journal, h.FiscalYear}] = h
 	}
-	published := map[chain]map[int64][sha256.Size]byte{}
+	published := map[chain]map[int64][][sha256.Size]byte{}
 	for _, h := range v.options.Published {
 		c := chain{h.Journal, h.FiscalYear}
 		if published[c] == nil {
-			published[c] = map[int64][sha256.Size]byte{}
+			published[c] = map[int64][][sha256.Size]byte{}
 		}
-		published[c][h.Number] = h.Link
+		if !slices.Contains(published[c][h.Number], h.Link) {
+			published[c][h.Number] = append(published[c][h.Number], h.Link)
+		}
 		if _, ok := stored[c]; !ok {
 			stored[c] = ledger.Head{Journal: c.journal, FiscalYear: c.fiscalYear, Link: ledger.ChainStart(c.journal, c.fiscalYear)}
 		}
@@ -73,7 +78,26 @@ func (v *verifier) readChains(ctx context.Context) error {
 		}
 		w.end(stored[c])
 	}
+	if err := v.eachSealHasItsPage(ctx); err != nil {
+		return err
+	}
 	return v.eachPageIsSealedOrWaits(ctx)
+}
+
+// eachSealHasItsPage names the entries whose page is gone from the book with all
+// that lay on it: pages are verified one by one, and none is left to look at.
+func (v *verifier) eachSealHasItsPage(ctx context.Context) error {
+	return v.tx.Each(ctx, fmt.Sprintf(`SELECT s.journal, s.fiscal_year, s.first_number, s.last_number, s.page_id FROM seals AS s
+		WHERE NOT EXISTS (SELECT 1 FROM pages AS g WHERE g.id = s.page_id) ORDER BY s.journal, s.fiscal_year, s.first_number LIMIT %d`, maxDifferences), nil,
+		func(rows *sqldb.Rows) error {
+			var c chain
+			var first, last, page int64
+			err := rows.Scan(&c.journal, &c.fiscalYear, &first, &last, &page)
+			for n := first; n <= min(last, first+maxBulkPostings); n++ { // which no page passes
+				v.report.add(c.entry(n), "transaction", fmt.Sprintf("on page %d", page), "missing, with its page")
+			}
+			return err
+		})
 }
 
 // next reads on after the last entry. It reports false at the end of the chain.
@@ -99,8 +123,10 @@ func (w *chainWalk) run(r storedRun) {
 	for hashes := r.entries; len(hashes) >= sha256.Size; hashes = hashes[sha256.Size:] {
 		w.number++
 		w.link = ledger.NextLink(w.link, [sha256.Size]byte(hashes))
-		if want, ok := w.published[w.number]; ok && want != w.link {
-			w.report.add(w.chain.entry(w.number), "link of the chain", fmt.Sprintf("%x, as it was published", want), fmt.Sprintf("%x", w.link))
+		for _, want := range w.published[w.number] {
+			if want != w.link {
+				w.report.add(w.chain.entry(w.number), "link of the chain", fmt.Sprintf("%x, as it was published", want), fmt.Sprintf("%x", w.link))
+			}
 		}
 	}
 	if !bytes.Equal(r.link, w.link[:]) {
@@ -116,7 +142,7 @@ func (w *chainWalk) end(head ledger.Head) {
 		w.report.add(fmt.Sprintf("journal %s of %d", w.chain.journal, w.chain.fiscalYear), "head",
 			fmt.Sprintf("entry %d, link %x", w.number, w.link), fmt.Sprintf("entry %d, link %x", head.Number, head.Link))
 	}
-	for n := range w.published {
+	for _, n := range slices.Sorted(maps.Keys(w.published)) {
 		if n > w.number {
 			w.report.add(w.chain.entry(n), "seal", "there, as it was published", "missing")
 		}
