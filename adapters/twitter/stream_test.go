@@ -298,7 +298,7 @@ func TestComplianceStream(t *testing.T) {
 		}
 		select {
 		case d := <-deletions:
-			if d != (payments.Deletion{Channel: "twitter", ID: id, At: w.clock.Now()}) {
+			if d != (payments.Deletion{Channel: "twitter", ID: id, AuthorID: author, At: w.clock.Now()}) {
 				t.Errorf("%+v", d)
 			}
 		case <-w.ctx.Done():

@@ -226,6 +226,11 @@ func setEdits(m *payments.Message, chain []numericID) error {
 		return ledger.Errorf(ledger.CodeInvalid, "the edit history of post %s does not name the post itself", m.ID).InField("edit_history_tweet_ids")
 	}
 	m.FirstID, m.Version = string(chain[0]), version
+	for _, id := range chain {
+		if id != "" && len(chain) > 1 {
+			m.Chain = append(m.Chain, string(id))
+		}
+	}
 	return nil
 }
 
@@ -309,5 +314,5 @@ func decodeDeletion(raw []byte) (payments.Deletion, bool, error) {
 	if err != nil {
 		return payments.Deletion{}, false, ledger.Errorf(ledger.CodeInvalid, "post %s was deleted at %q, which is not a time", c.Delete.Tweet.ID, clip(c.Delete.EventAt)).InField("delete.event_at")
 	}
-	return payments.Deletion{Channel: Channel, ID: string(c.Delete.Tweet.ID), At: at.UTC()}, true, nil
+	return payments.Deletion{Channel: Channel, ID: string(c.Delete.Tweet.ID), AuthorID: string(c.Delete.Tweet.AuthorID), At: at.UTC()}, true, nil
 }

@@ -194,6 +194,7 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	every(sweepInterval, "expire orders", func(ctx context.Context) (int, error) { return w.service.ExpireOrders(ctx, workBatch) })
 	every(sweepInterval, "expire holds", func(ctx context.Context) (int, error) { return w.service.Engine().ExpireHolds(ctx, workBatch) })
 	every(sweepInterval, "purge texts", func(ctx context.Context) (int, error) { return w.service.PurgeTexts(ctx, workBatch) })
+	every(sweepInterval, "forget deletions", func(ctx context.Context) (int, error) { return w.service.PurgeDeletions(ctx, workBatch) })
 	if w.jobs != nil {
 		every(sealInterval, "seal the journal", w.jobs.seal)
 		every(gaugeInterval, "measure sealing", w.jobs.measure)

@@ -100,7 +100,7 @@ func (s *Service) postpone(ctx context.Context, id uuid.UUID) error {
 		}
 		attempts++
 		if attempts >= maxHandleAttempts {
-			_, err = tx.Exec(ctx, "UPDATE messages SET attempts = $1, handled_at = $2, outcome = $3, reason = 'handling_failed' WHERE id = $4",
+			_, err = tx.Exec(ctx, "UPDATE messages SET attempts = $1, handled_at = $2, outcome = $3, reason = 'handling_failed', text = CASE WHEN deleted_at IS NULL THEN text END WHERE id = $4",
 				int64(attempts), now, string(OutcomeFailed), id)
 			return err
 		}
@@ -142,7 +142,7 @@ func (h handling) message(ctx context.Context, id uuid.UUID) (Handled, error) {
 	// A way in that knows less of a message's edit history than another files it
 	// under another first id: it is the same message, and asks for one payment.
 	others := int64(0)
-	err = h.tx.QueryRow(ctx, `SELECT COUNT(*) FROM messages AS x JOIN messages AS n ON n.channel = x.channel AND n.first_id = x.first_id AND n.version > x.version
+	err = h.tx.QueryRow(ctx, `SELECT COUNT(*) FROM messages AS x JOIN messages AS n ON n.channel = x.channel AND n.first_id = x.first_id AND n.author_id = x.author_id AND n.version > x.version
 		WHERE x.channel = $1 AND x.message_id = $2 AND x.author_id = $3`, []any{m.Channel, m.ID, m.AuthorID}, &others)
 	if err != nil {
 		return Handled{}, fmt.Errorf("look for newer versions: %w", err)
@@ -150,8 +150,8 @@ func (h handling) message(ctx context.Context, id uuid.UUID) (Handled, error) {
 	if others > 0 {
 		return h.done(ctx, m, Handled{Outcome: OutcomeSuperseded, Reason: ReasonEdited}, nil)
 	}
-	err = h.tx.QueryRow(ctx, "SELECT COUNT(*) FROM messages WHERE channel = $1 AND message_id = $2 AND id <> $3 AND handled_at IS NOT NULL",
-		[]any{m.Channel, m.ID, m.RowID}, &others)
+	err = h.tx.QueryRow(ctx, "SELECT COUNT(*) FROM messages WHERE channel = $1 AND message_id = $2 AND author_id = $3 AND id <> $4 AND handled_at IS NOT NULL",
+		[]any{m.Channel, m.ID, m.AuthorID, m.RowID}, &others)
 	if err != nil {
 		return Handled{}, fmt.Errorf("look for the message under another first id: %w", err)
 	}
@@ -177,7 +177,7 @@ func (h handling) again(ctx context.Context, m InboxMessage) (Handled, error) {
 // Where it turns out to be the edit of a message that was ordered from as well,
 // one of the two orders is too many: the older one, unless it was posted.
 func (h handling) duplicate(ctx context.Context, m InboxMessage) (Handled, error) {
-	chain, err := lockChain(ctx, h.tx, m)
+	chain, err := h.ownChain(ctx, m)
 	if err != nil {
 		return Handled{}, err
 	}
@@ -195,6 +195,32 @@ func (h handling) duplicate(ctx context.Context, m InboxMessage) (Handled, error
 	return h.done(ctx, m, Handled{Outcome: OutcomeIgnored, Reason: ReasonDuplicate}, nil)
 }
 
+// ownChain returns the orders of a message's edit chain that its author made, and
+// locks them. Those of somebody who has only claimed to edit it are void once the
+// message itself is here: it knows best who wrote it.
+func (h handling) ownChain(ctx context.Context, m InboxMessage) ([]Order, error) {
+	all, err := lockChain(ctx, h.tx, m)
+	if err != nil {
+		return nil, err
+	}
+	var own []Order
+	for i := range all {
+		o := &all[i]
+		switch {
+		case o.PayerUserID == m.AuthorID:
+			own = append(own, *o)
+		case m.ID == m.FirstID && o.State.Open():
+			if err := h.release(ctx, h.tx, o, StateVoided, ActorService, ReasonNotAuthor, h.now); err != nil {
+				return nil, err
+			}
+			if err := h.replyTo(ctx, h.tx, *o, h.now); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return own, nil
+}
+
 // withdraw voids an open order that an edit has overtaken, and says so.
 func (h handling) withdraw(ctx context.Context, o *Order) error {
 	if err := h.release(ctx, h.tx, o, StateVoided, ActorService, ReasonEdited, h.now); err != nil {
@@ -206,7 +232,7 @@ func (h handling) withdraw(ctx context.Context, o *Order) error {
 // newest handles the newest version of a message: what an older one asked for
 // and was not confirmed yet is void.
 func (h handling) newest(ctx context.Context, m InboxMessage) (Handled, error) {
-	chain, err := lockChain(ctx, h.tx, m)
+	chain, err := h.ownChain(ctx, m)
 	if err != nil {
 		return Handled{}, err
 	}
@@ -315,7 +341,9 @@ func (h handling) done(ctx context.Context, m InboxMessage, handled Handled, c *
 	if handled.Order != nil {
 		order = handled.Order.ID
 	}
-	n, err := h.tx.Exec(ctx, `UPDATE messages SET handled_at = $1, outcome = $2, reason = $3, command = $4, order_id = $5
+	// The text of what is deleted already was kept for the parser alone.
+	n, err := h.tx.Exec(ctx, `UPDATE messages SET handled_at = $1, outcome = $2, reason = $3, command = $4, order_id = $5,
+			text = CASE WHEN deleted_at IS NULL THEN text END
 		WHERE id = $6 AND handled_at IS NULL`,
 		h.now, string(handled.Outcome), handled.Reason, command, sqldb.NullUUID(order), m.RowID)
 	if err != nil {

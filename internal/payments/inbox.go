@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,6 +101,9 @@ func (m Message) Validate() error {
 	case !validTag(m.Language) || !validTag(m.Via):
 		return invalid("language", "message %s: language and via are at most %d bytes of printable text", m.ID, maxTag)
 	}
+	if len(m.Chain) > MaxVersion+1 || slices.ContainsFunc(m.Chain, func(id string) bool { return !idPattern.MatchString(id) }) {
+		return invalid("chain", "message %s: its edit chain is no list of at most %d message ids", m.ID, MaxVersion+1)
+	}
 	for i, mention := range m.Mentions {
 		if (mention.UserID != "" && !idPattern.MatchString(mention.UserID)) || !handlePattern.MatchString(mention.Handle) {
 			return invalid(fmt.Sprintf("mentions[%d]", i), "message %s: %q (%q) is not a user", m.ID, clip(mention.Handle), clip(mention.UserID))
@@ -128,8 +132,9 @@ func storable(t time.Time) bool {
 }
 
 // Receive writes a message to the inbox. A version that is there already is left
-// as it is, whatever way it came by. A message that cannot be stored is an Error
-// with CodeInvalid.
+// as it is, whatever way it came by. A message that cannot be stored, or that claims
+// to be a version of what somebody else wrote, is an Error with CodeInvalid. Where
+// its deletion is known already, its text goes as soon as it is handled.
 func (s *Service) Receive(ctx context.Context, m Message) (Received, error) {
 	if err := m.Validate(); err != nil {
 		return Received{}, err
@@ -144,11 +149,19 @@ func (s *Service) Receive(ctx context.Context, m Message) (Received, error) {
 	}
 	now := s.engine.Now()
 	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		received.New = false
+		known, err := lookUp(ctx, tx, m)
+		if err != nil || known.there {
+			return err
+		}
+		if known.foreign {
+			s.log.WarnContext(ctx, "somebody else has claimed to edit this message", "message", m.ID, "author", m.AuthorID)
+		}
 		n, err := tx.Exec(ctx, `INSERT INTO messages (id, channel, first_id, version, message_id, conversation_id, author_id, author_handle,
-				kind, text, text_hash, mentions, language, via, created_at, received_at, due_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16) ON CONFLICT DO NOTHING`,
+				kind, text, text_hash, mentions, language, via, created_at, received_at, due_at, deleted_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17) ON CONFLICT DO NOTHING`,
 			received.ID, m.Channel, m.FirstID, int64(m.Version), m.ID, m.ConversationID, m.AuthorID, m.AuthorHandle,
-			string(m.Kind), m.Text, s.TextHash(m.Text), string(mentions), m.Language, m.Via, m.CreatedAt, now)
+			string(m.Kind), m.Text, s.TextHash(m.Text), string(mentions), m.Language, m.Via, m.CreatedAt, now, known.deletedAt)
 		received.New = n == 1
 		return err
 	})
@@ -299,69 +312,6 @@ func createdBetween(w *sqldb.Where, from, to time.Time, after Cursor) {
 	if !after.At.IsZero() {
 		w.And("(created_at, id) > (?, ?)", after.At, after.ID)
 	}
-}
-
-// Deleted says what Delete found.
-type Deleted struct {
-	Known    bool // the message was in the inbox
-	Versions int  // whose text was purged or noted as deleted now
-}
-
-// chainsOfMessage is the condition that a row of channel $1 is a version of the
-// message $2. There are several edit chains of it where one way in knew its
-// history and another did not.
-const chainsOfMessage = "first_id IN (SELECT x.first_id FROM messages AS x WHERE x.channel = $1 AND x.message_id = $2)"
-
-// Delete purges the text of a message that is gone from its channel, with all of
-// its edit chain. What was handled stays as it is; what was not is handled first,
-// since an order does not depend on the message staying.
-func (s *Service) Delete(ctx context.Context, d Deletion) (Deleted, error) {
-	if !channelPattern.MatchString(d.Channel) || !idPattern.MatchString(d.ID) {
-		return Deleted{}, ledger.Errorf(ledger.CodeInvalid, "%q of %q names no message", clip(d.ID), clip(d.Channel)).InField("id")
-	}
-	if !storable(d.At) {
-		return Deleted{}, ledger.Errorf(ledger.CodeInvalid, "message %s was deleted in the year %d, which is not between 1 and 9999", d.ID, d.At.UTC().Year()).InField("at")
-	}
-	var open []uuid.UUID
-	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		open = nil
-		if _, err := FindMessageByChannelID(ctx, tx, d.Channel, d.ID); err != nil {
-			return err
-		}
-		return tx.Each(ctx, "SELECT id FROM messages WHERE channel = $1 AND "+chainsOfMessage+" AND handled_at IS NULL ORDER BY first_id, version",
-			[]any{d.Channel, d.ID}, func(rows *sqldb.Rows) error {
-				var id uuid.UUID
-				err := rows.Scan(&id)
-				open = append(open, id)
-				return err
-			})
-	})
-	if ledger.CodeOf(err) == ledger.CodeNotFound {
-		return Deleted{}, nil
-	}
-	if err != nil {
-		return Deleted{}, err
-	}
-	for _, id := range open {
-		if _, err := s.Handle(ctx, id); err != nil {
-			return Deleted{}, fmt.Errorf("handle message %s before its text goes: %w", id, err)
-		}
-	}
-	at := d.At
-	if at.IsZero() {
-		at = s.engine.Now()
-	}
-	deleted := Deleted{Known: true}
-	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, `UPDATE messages SET text = NULL, deleted_at = COALESCE(deleted_at, $3)
-			WHERE channel = $1 AND `+chainsOfMessage+` AND handled_at IS NOT NULL AND (text IS NOT NULL OR deleted_at IS NULL)`, d.Channel, d.ID, at)
-		deleted.Versions = int(n)
-		return err
-	})
-	if err != nil {
-		return Deleted{}, fmt.Errorf("purge message %s: %w", d.ID, err)
-	}
-	return deleted, nil
 }
 
 // purgeBatch bounds the rows that one transaction of PurgeTexts changes.

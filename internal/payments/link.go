@@ -49,7 +49,7 @@ func (s *Service) link(ctx context.Context, l Link, find func(ctx context.Contex
 	case !handlePattern.MatchString(l.Handle):
 		return ledger.Errorf(ledger.CodeInvalid, "%q is not a handle; write it without @", clip(l.Handle)).InField("handle")
 	}
-	l.LinkedAt = s.engine.Now()
+	l.Channel, l.LinkedAt = linkChannel(l.Channel), s.engine.Now()
 	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		if err := find(ctx, tx, &l); err != nil {
 			return err
@@ -83,9 +83,10 @@ func scanLink(rows *sqldb.Rows) (Link, error) {
 	return l, err
 }
 
-// FindLink returns who a user id is linked to, or CodeNotFound.
+// FindLink returns who a user id is linked to, or CodeNotFound. Who writes direct
+// messages is who writes posts.
 func FindLink(ctx context.Context, tx *sqldb.Tx, channel, userID string) (Link, error) {
-	list, err := links(ctx, tx, "channel = $1 AND user_id = $2", channel, userID)
+	list, err := links(ctx, tx, "channel = $1 AND user_id = $2", linkChannel(channel), userID)
 	if err != nil {
 		return Link{}, fmt.Errorf("find user %s of %s: %w", clip(userID), clip(channel), err)
 	}

@@ -2,6 +2,7 @@ package payments
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"tweetledger/ledger"
@@ -22,13 +23,14 @@ const (
 // Message is one version of a message as some channel delivered it. Channels
 // hand it over; nothing in it is trusted.
 type Message struct {
-	Channel        string // "twitter"
-	ID             string // of this version
-	FirstID        string // the first id of the edit chain; ID where it was never edited
-	Version        int    // 0 for the original, 1 for its first edit, …
-	ConversationID string // may be empty
-	AuthorID       string // numeric id: handles are renamed and recycled, ids are not
-	AuthorHandle   string // without @, as it was then; may be empty
+	Channel        string   // "twitter", "twitter-dm": see linkChannel
+	ID             string   // of this version
+	FirstID        string   // the first id of the edit chain; ID where it was never edited
+	Version        int      // 0 for the original, 1 for its first edit, …
+	Chain          []string // the ids of all versions that the channel told of; empty where it was never edited
+	ConversationID string   // may be empty
+	AuthorID       string   // numeric id: handles are renamed and recycled, ids are not
+	AuthorHandle   string   // without @, as it was then; may be empty
 	Kind           MessageKind
 	Text           string // unescaped; without the text of a quoted message
 	Mentions       []Mention
@@ -47,10 +49,22 @@ type Mention struct {
 // Deletion says that a message is gone from its channel. Deleting one version
 // deletes the whole edit chain.
 type Deletion struct {
-	Channel string
-	ID      string    // of any version
-	At      time.Time // UTC
+	Channel  string
+	ID       string    // of any version
+	AuthorID string    // empty: the channel did not say
+	At       time.Time // UTC; zero: now
 }
+
+// directSuffix marks the channel of a service's direct messages.
+const directSuffix = "-dm"
+
+// DirectChannel returns the name of the channel of direct messages beside a channel
+// of posts. They are apart because their ids are given out apart, and because nobody
+// can look them up later; the people are the same.
+func DirectChannel(channel string) string { return channel + directSuffix }
+
+// linkChannel returns the channel that the users of a channel are linked on.
+func linkChannel(channel string) string { return strings.TrimSuffix(channel, directSuffix) }
 
 // CommandPay is the command that moves money. Others come with their issues.
 const CommandPay = "pay"

@@ -75,6 +75,7 @@ const (
 	ReasonConfirmed         = "confirmed"
 	ReasonTermOver          = "term_over"
 	ReasonEdited            = "edited"
+	ReasonNotAuthor         = "not_the_author" // it was ordered as an edit of what somebody else wrote
 	ReasonBindingBroken     = "binding_broken" // what would be posted is not what was asked for
 	ReasonHoldLost          = "hold_lost"      // the ledger no longer holds the money
 )

@@ -35,6 +35,7 @@ ALTER TABLE bank_entries OWNER TO tweetledger_migrating;
 ALTER TABLE bank_statements OWNER TO tweetledger_migrating;
 ALTER TABLE chart_entries OWNER TO tweetledger_migrating;
 ALTER TABLE customers OWNER TO tweetledger_migrating;
+ALTER TABLE deletions OWNER TO tweetledger_migrating;
 ALTER TABLE goose_db_version OWNER TO tweetledger_migrating;
 ALTER TABLE hold_releases OWNER TO tweetledger_migrating;
 ALTER TABLE holds OWNER TO tweetledger_migrating;
@@ -72,7 +73,8 @@ GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, p
 GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,
     customers, payees, links, messages, orders, outbox, payout_batches, payouts TO tweetledger_serving;
 
--- What comes and goes: the sealer's queue, and opening balances of a year whose predecessor is opened again.
-GRANT INSERT, DELETE ON unsealed_pages, opening_balances TO tweetledger_serving;
+-- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
+-- deletions that wait for their message.
+GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions TO tweetledger_serving;
 
 COMMIT;

@@ -66,7 +66,8 @@ GRANT INSERT, UPDATE (holder, token, expires_at, done_at) ON leases TO tweetledg
 GRANT INSERT, UPDATE (live) ON payout_items TO tweetledger_serving;
 GRANT INSERT, UPDATE ON customers, payees, links, messages, orders, outbox, payout_batches, payouts TO tweetledger_serving;
 
--- What comes and goes: the sealer's queue, and opening balances of a year whose predecessor is opened again.
-GRANT INSERT, DELETE ON unsealed_pages, opening_balances TO tweetledger_serving;
+-- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
+-- deletions that wait for their message.
+GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions TO tweetledger_serving;
 
 COMMIT;
