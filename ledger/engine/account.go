@@ -102,7 +102,7 @@ func (e *Engine) OpenAccountTx(ctx context.Context, tx *sqldb.Tx, a ledger.Accou
 		a.ID, a.Code, a.Name, string(a.Category), string(a.Side), string(a.Currency), nullAmount(a.Min), nullAmount(a.Max),
 		int64(a.Shards), string(a.Status), a.OpenedAt}, &no)
 	if err != nil {
-		return ledger.Account{}, fmt.Errorf("open account %s: %w", a.Code, err)
+		return ledger.Account{}, fmt.Errorf("open account %s: %w", a.Code, takenSince(err))
 	}
 	err = tx.Insert(ctx, "balances", []sqldb.Column{
 		{Name: "account_no", Type: "int8"}, {Name: "shard", Type: "int8"}, {Name: "currency", Type: "text"},
@@ -115,6 +115,16 @@ func (e *Engine) OpenAccountTx(ctx context.Context, tx *sqldb.Tx, a ledger.Accou
 		return ledger.Account{}, fmt.Errorf("open account %s: %w", a.Code, err)
 	}
 	return a, nil
+}
+
+// takenSince asks for the whole transaction to be run again where a key was taken
+// that was free when the transaction looked: it will find what another one made,
+// and answer by that. PostgreSQL says so by a unique violation.
+func takenSince(err error) error {
+	if sqldb.ClassOf(err) == sqldb.ClassUnique {
+		return sqldb.Again(err)
+	}
+	return err
 }
 
 // nextAccountNo returns the expression of a new account's number. Servers have a

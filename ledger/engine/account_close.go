@@ -100,7 +100,7 @@ func changeAccountTx(ctx context.Context, tx *sqldb.Tx, c AccountChange) (ledger
 	_, err = tx.Exec(ctx, "INSERT INTO account_changes (account_id, ordinal, to_status, changed_by, reason, changed_at) VALUES ($1, $2, $3, $4, $5, $6)",
 		c.AccountID, int64(len(changes)+1), string(c.To), c.By, c.Reason, c.At)
 	if err != nil {
-		return ledger.Account{}, fmt.Errorf("keep the change of account %s: %w", a.Code, err)
+		return ledger.Account{}, fmt.Errorf("keep the change of account %s: %w", a.Code, takenSince(err))
 	}
 	return a, nil
 }

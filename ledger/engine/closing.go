@@ -260,7 +260,7 @@ func (c *closing) finish(ctx context.Context, tx *sqldb.Tx, step periodStep) err
 		return []any{int64(c.year.Year + 1), list[i].no, string(list[i].currency), int64(list[i].sum)}
 	})
 	if err != nil {
-		return fmt.Errorf("record the opening balances of %d: %w", c.year.Year+1, err)
+		return fmt.Errorf("record the opening balances of %d: %w", c.year.Year+1, takenSince(err))
 	}
 	if err := c.closeEmpty(ctx, tx); err != nil {
 		return err

@@ -45,7 +45,7 @@ func (e *Engine) AcquireLease(ctx context.Context, name, holder string, ttl time
 			lease, got = wanted, true
 			_, err := tx.Exec(ctx, "INSERT INTO leases (name, holder, token, expires_at) VALUES ($1, $2, $3, $4)",
 				wanted.Name, wanted.Holder, wanted.Token, wanted.ExpiresAt)
-			return err
+			return takenSince(err)
 		}
 		if err != nil {
 			return err

@@ -389,7 +389,7 @@ func storeChange(ctx context.Context, tx *sqldb.Tx, p ledger.Period, c ledger.Pe
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, p.ID, before+1, string(c.From), string(c.To), c.By, sqldb.NullText(c.ApprovedBy),
 		sqldb.NullText(c.Reason), c.At)
 	if err != nil {
-		return fmt.Errorf("keep the change of period %s: %w", p.ID, err)
+		return fmt.Errorf("keep the change of period %s: %w", p.ID, takenSince(err))
 	}
 	return nil
 }
