@@ -176,12 +176,17 @@ func (s Source) validate() error {
 	return nil
 }
 
+// ValidMetadataKey reports whether metadata can have this key.
+func ValidMetadataKey(key string) bool {
+	return len(key) <= MaxMetadataKey && metadataKeyPattern.MatchString(key)
+}
+
 func validateMetadata(metadata map[string]string) error {
 	if len(metadata) > MaxMetadataKeys {
 		return Errorf(CodeInvalid, "metadata has %d keys; at most %d are kept", len(metadata), MaxMetadataKeys).InField("metadata")
 	}
 	for key, value := range metadata {
-		if len(key) > MaxMetadataKey || !metadataKeyPattern.MatchString(key) {
+		if !ValidMetadataKey(key) {
 			return Errorf(CodeInvalid, "%q is not a metadata key: 1 to %d of a-z 0-9 _ . -", Clip(key), MaxMetadataKey).InField("metadata")
 		}
 		if value != "" && !Printable(value, MaxMetadataValue) {

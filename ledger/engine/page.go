@@ -23,10 +23,18 @@ var (
 )
 
 // firstPage returns the id that every page of d has reached and no page of an
-// earlier date has.
+// earlier date has. Dates that cannot be posted to count as the nearest that can,
+// or as the day after the last.
 func firstPage(d ledger.Date) int64 {
-	const day = 24 * time.Hour
-	return int64(d.Midnight(time.UTC).Sub(firstDay.Midnight(time.UTC))/day) << slotBits
+	const day = 24 * 60 * 60
+	switch last := ledger.MaxEffectiveDate.AddDays(1); {
+	case d.Before(firstDay):
+		d = firstDay
+	case last.Before(d):
+		d = last
+	}
+	// In seconds: a time.Duration ends after 292 years.
+	return (d.Midnight(time.UTC).Unix() - firstDay.Midnight(time.UTC).Unix()) / day << slotBits
 }
 
 // pageID returns the id of the page of d that is recorded at an instant that

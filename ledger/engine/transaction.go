@@ -240,7 +240,7 @@ type TransactionFilter struct {
 	Journal    string        // of this journal
 	From, To   ledger.Date   // effective dates, both inclusive
 	RecordedAt time.Time     // recorded at this instant or before
-	Source     ledger.Source // of this channel and, where it is set, this id; the date is not looked at
+	Source     ledger.Source // of this channel, this id, or both; the date is not looked at
 	// MinAmount and MaxAmount, in minor units, both inclusive, select transactions
 	// with a posting of such an amount (to the account, where one is named).
 	MinAmount, MaxAmount ledger.Amount
@@ -258,6 +258,10 @@ type TransactionFilter struct {
 func ListTransactions(ctx context.Context, tx *sqldb.Tx, f TransactionFilter) ([]ledger.Transaction, error) {
 	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
+	}
+	if f.MetadataKey != "" && !ledger.ValidMetadataKey(f.MetadataKey) {
+		// No metadata has it; and SQLite would read "$.a" as a path, and "$a" not at all.
+		return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a metadata key: 1 to %d of a-z 0-9 _ . -", ledger.Clip(f.MetadataKey), ledger.MaxMetadataKey).InField("metadata_key")
 	}
 	places, err := f.places(ctx, tx)
 	if err != nil {
@@ -335,7 +339,7 @@ func (f TransactionFilter) byPosting() bool {
 }
 
 func (f TransactionFilter) byHeader() bool {
-	return f.Journal != "" || f.Source.Channel != "" || f.MetadataKey != ""
+	return f.Journal != "" || f.Source.Channel != "" || f.Source.ID != "" || f.MetadataKey != ""
 }
 
 // andHeader adds what the filter asks of the header on the posting that is called head.
