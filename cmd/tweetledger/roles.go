@@ -15,8 +15,8 @@ func (a *app) rolesCommand() *cobra.Command {
 		Long: `roles prints the SQL script that makes three roles for the book's database and grants
 each what its work needs. It changes nothing itself; a database administrator runs it:
 
-  tweetledger_serving    the service and all commands but migrate; it may add to what
-                         was posted, never change or delete it
+  tweetledger_serving    the service and all commands but init and migrate; it may add to
+                         what was posted, never change or delete it
   tweetledger_reading    reports
   tweetledger_migrating  owns the tables: init and migrate
 

@@ -47,8 +47,8 @@ func (a *app) sealRunCommand() *cobra.Command {
 		Example: `  tweetledger seal run`,
 		Long: `run gives every transaction that waits its number, gapless in its journal and fiscal
 year, and its link of the chain. "tweetledger serve" does so every second; run is for
-books that nobody serves, and for now. Only one process seals at a time: where another
-one does, run refuses and names it.`,
+books that nobody serves, and for who cannot wait, such as before heads are signed. Only
+one process seals at a time: where another one does, run refuses and names it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			book, err := a.openBook(c.Context())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
@@ -84,13 +83,9 @@ const yearSealing = time.Minute
 // sealWaiting seals what waits. Where another process is the sealer, it does so
 // anyway: what it has not come to yet, the closing names.
 func sealWaiting(ctx context.Context, book *engine.Engine) error {
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("seal: %w", err)
-	}
-	holder := fmt.Sprintf("%s:%d year close", host, os.Getpid())
+	me := holder()
 	for {
-		lease, got, err := book.AcquireLease(ctx, engine.SealerLease, holder, yearSealing)
+		lease, got, err := book.AcquireLease(ctx, engine.SealerLease, me, yearSealing)
 		if err != nil || !got {
 			return err
 		}

@@ -310,9 +310,3 @@ func (a arrayOfColumn) Index(i int) any { return a.set.values[i*a.set.width+a.co
 
 // IndexType implements pgtype.ArrayGetter: each element has a type of its own.
 func (arrayOfColumn) IndexType() any { return nil }
-
-// ForRows is ExecRows for callers that also have a statement for a single row,
-// which no engine needs.
-func (tx *Tx) ForRows(ctx context.Context, set, _ string, columns []Column, n int, row func(i int) []any) (int64, error) {
-	return tx.ExecRows(ctx, set, columns, n, row)
-}
