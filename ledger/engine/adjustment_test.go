@@ -23,8 +23,8 @@ func TestClosedPeriods(t *testing.T) {
 		late.EffectiveDate = date(2014, 8, 15)
 		original := w.mustPost(late)
 		w.sealAll() // without which no period is closed
-		w.closePeriod("2014-08", ledger.PeriodHardClosed)
-		soft := w.closePeriod("2014-09", ledger.PeriodSoftClosed)
+		w.closeTraced("2014-08", ledger.PeriodHardClosed)
+		soft := w.closeTraced("2014-09", ledger.PeriodSoftClosed)
 		for name, prepare := range map[string]func(){"hopeful": w.Hope, "cautious": w.BeCautious} {
 			t.Run(name, func(t *testing.T) { postIntoClosed(w.in(t), prepare) })
 		}
@@ -124,7 +124,7 @@ func TestPageInAClosedPeriodIsLeftToVerify(t *testing.T) {
 			w.mustPost(fund)
 			made := w.mustPost(late)
 			w.sealAll()
-			w.closePeriod("2014-09", ledger.PeriodHardClosed)
+			w.closeTraced("2014-09", ledger.PeriodHardClosed)
 			w.verify()
 			if on == sqldb.SQLite {
 				w.mustExec("DROP TRIGGER pages_in_open_periods")

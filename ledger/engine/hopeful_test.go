@@ -62,7 +62,7 @@ type hope struct {
 func TestHopefulBatchesEndAsCautiousOnes(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
-		w.closePeriod("2014-09", ledger.PeriodSoftClosed)
+		w.closeTraced("2014-09", ledger.PeriodSoftClosed)
 		hopeful := w.counterpart("hopeful")
 		looking := *w
 		looking.Engine = w.another()
@@ -235,7 +235,8 @@ func hopes() []hope {
 func (w *world) close(a ledger.Account) {
 	w.t.Helper()
 	w.mustExec("UPDATE balances SET closed_debits = debits_posted, closed_credits = credits_posted WHERE "+w.ofAccount(a),
-		"UPDATE accounts SET status = 'closed' WHERE id = "+w.lit(a.ID))
+		"UPDATE accounts SET status = 'closed' WHERE id = "+w.lit(a.ID),
+		"INSERT INTO account_changes (account_id, ordinal, to_status, changed_by, reason, changed_at) SELECT id, 1, 'closed', 'anne', 'Test', opened_at FROM accounts WHERE id = "+w.lit(a.ID))
 }
 
 // What depends on an account's earlier change is recorded after it, however far

@@ -67,8 +67,8 @@ type VerifyOptions struct {
 
 // Verify recomputes the book from its postings and holds and names every
 // difference: pages against their postings, the sealed journal against its chains,
-// keys and reversals, holds against what was posted of them, roll-ups, and all
-// balances and bounds. progress, which may be nil, is called with the postings
+// keys and reversals, holds against what was posted of them, roll-ups, all balances
+// and bounds, signed heads, and periods and accounts against their traces. progress, which may be nil, is called with the postings
 // read so far and in all. Memory grows with the number of accounts only.
 func (e *Engine) Verify(ctx context.Context, progress func(done, total int64)) (Report, error) {
 	return e.VerifyBook(ctx, VerifyOptions{Progress: progress})
@@ -92,8 +92,8 @@ func (e *Engine) VerifyBook(ctx context.Context, o VerifyOptions) (Report, error
 	err = e.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		v.restore(before) // where the database asks to begin again
 		v.tx = tx
-		for _, step := range []func(context.Context) error{v.readAccounts, v.otherPages, v.readChains, v.readRequests, v.readReversals,
-			v.readHolds, v.readReleases, v.compareRollUps, v.compareBalances} {
+		for _, step := range []func(context.Context) error{v.readAccounts, v.otherPages, v.readChains, v.readSignedHeads, v.readRequests,
+			v.readReversals, v.readHolds, v.readReleases, v.compareRollUps, v.compareBalances, v.readAccountTraces, v.readPeriods} {
 			if err := step(ctx); err != nil {
 				return err
 			}

@@ -331,6 +331,8 @@ func (v *verifier) verifySeals(p *pageToVerify, list []ledger.Transaction) {
 			delete(at, line)
 			if hash := ledger.EntryHash(p.chains[i].journal, p.chains[i].fiscalYear, r.first+n, t); hash != [sha256.Size]byte(r.entries[sha256.Size*n:]) {
 				v.report.add(subject+", transaction "+t.ID.String(), "content", "as it was sealed", "changed since")
+			} else if t.Journal != p.chains[i].journal {
+				v.report.add(subject+", transaction "+t.ID.String(), "journal", p.chains[i].journal, t.Journal)
 			}
 		}
 	}
