@@ -34,6 +34,7 @@ type settings struct {
 	Book         bookSettings         `toml:"book"`
 	Rules        ruleSettings         `toml:"rules"`
 	Twitter      twitterSettings      `toml:"twitter"`
+	Screening    screeningSettings    `toml:"screening"`
 	Safeguarding safeguardingSettings `toml:"safeguarding"`
 	Secret       secretSettings       `toml:"secret"`
 	Seal         sealSettings         `toml:"seal"`
@@ -62,6 +63,7 @@ type ruleSettings struct {
 	ConfirmationTerm duration `toml:"confirmation_term"`
 	UnclaimedTerm    duration `toml:"unclaimed_term"`
 	TextRetention    duration `toml:"text_retention"`
+	LinkTerm         duration `toml:"link_term"`
 	PageIdle         duration `toml:"page_idle"`
 	SecretTries      int      `toml:"secret_tries"`
 }
@@ -74,6 +76,40 @@ type twitterSettings struct {
 	TokenFile     string   `toml:"token_file"`
 	UserTokenFile string   `toml:"user_token_file"`
 	Compliance    bool     `toml:"compliance"`
+
+	ClientID         string `toml:"client_id"`
+	ClientSecretFile string `toml:"client_secret_file"`
+	AuthorizeURL     string `toml:"authorize_url"`
+}
+
+// screeningSettings are the rules that judge commands.
+type screeningSettings struct {
+	Velocity        payments.Verdict `toml:"velocity"`
+	DayCount        int              `toml:"day_count"`
+	DayAmount       string           `toml:"day_amount"`
+	MonthCount      int              `toml:"month_count"`
+	MonthAmount     string           `toml:"month_amount"`
+	NewPayee        payments.Verdict `toml:"new_payee"`
+	NewPayeeAmount  string           `toml:"new_payee_amount"`
+	ManyPayees      payments.Verdict `toml:"many_payees"`
+	ManyPayeesCount int              `toml:"many_payees_count"`
+	NearCap         payments.Verdict `toml:"near_cap"`
+	NearCapMargin   string           `toml:"near_cap_margin"`
+	NearCapCount    int              `toml:"near_cap_count"`
+	LookAlike       payments.Verdict `toml:"look_alike"`
+	DeniedIDs       []string         `toml:"denied_ids"`
+	ReviewTerm      duration         `toml:"review_term"`
+}
+
+// rules returns the settings that are not amounts.
+func (s screeningSettings) rules() payments.ScreeningConfig {
+	rules := payments.ScreeningConfig{Velocity: s.Velocity, DayCount: s.DayCount, MonthCount: s.MonthCount, NewPayee: s.NewPayee,
+		ManyPayees: s.ManyPayees, ManyPayeesCount: s.ManyPayeesCount, NearCap: s.NearCap, NearCapCount: s.NearCapCount,
+		LookAlike: s.LookAlike, ReviewTerm: time.Duration(s.ReviewTerm)}
+	if len(s.DeniedIDs) > 0 {
+		rules.DeniedIDs = s.DeniedIDs
+	}
+	return rules
 }
 
 type safeguardingSettings struct {
@@ -163,6 +199,7 @@ func (s settings) parser() twitter.Config {
 func (s settings) payments() (payments.Config, error) {
 	config := payments.DefaultConfig()
 	config.BankName, config.BankHandle, config.PageURL = s.Service.BankName, s.Twitter.BankHandle, s.Service.PageURL
+	config.Screening = s.Screening.rules()
 	for _, amount := range []struct {
 		name string
 		text string
@@ -172,6 +209,10 @@ func (s settings) payments() (payments.Config, error) {
 		{"rules.charity_cap", s.Rules.CharityCap, &config.CharityCap},
 		{"rules.business_cap", s.Rules.BusinessCap, &config.BusinessCap},
 		{"rules.wallet_ceiling", s.Rules.WalletCeiling, &config.WalletCeiling},
+		{"screening.day_amount", s.Screening.DayAmount, &config.Screening.DayAmount},
+		{"screening.month_amount", s.Screening.MonthAmount, &config.Screening.MonthAmount},
+		{"screening.new_payee_amount", s.Screening.NewPayeeAmount, &config.Screening.NewPayeeAmount},
+		{"screening.near_cap_margin", s.Screening.NearCapMargin, &config.Screening.NearCapMargin},
 	} {
 		parsed, err := ledger.ParseAmount(amount.text, config.Currency)
 		if err != nil {
@@ -183,6 +224,7 @@ func (s settings) payments() (payments.Config, error) {
 	config.UnclaimedTerm = time.Duration(s.Rules.UnclaimedTerm)
 	config.TextRetention = time.Duration(s.Rules.TextRetention)
 	config.PageIdle = time.Duration(s.Rules.PageIdle)
+	config.LinkTerm = time.Duration(s.Rules.LinkTerm)
 	config.SecretTries = s.Rules.SecretTries
 	config.Secret = payments.SecretParams{MemoryKiB: s.Secret.MemoryKiB, Iterations: s.Secret.Iterations,
 		Parallelism: s.Secret.Parallelism, Workers: s.Secret.Workers}

@@ -9,7 +9,6 @@ import (
 
 	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
-	"tweetledger/ledger"
 	"tweetledger/reports"
 )
 
@@ -29,6 +28,7 @@ the tweet's edit chain; the state says where the order is:
 
   awaiting_confirmation   money is held, the payer must enter the code
   awaiting_payee          nobody knows the payee yet; nothing is held
+  under_review            staff decide ("tweetledger review"); nothing is held
   posted                  paid
   rejected, cancelled, voided, expired   ended without payment; the reason says why`,
 		Example: `  tweetledger order list --state awaiting_confirmation`,
@@ -76,22 +76,31 @@ func orderTable(orders []payments.Order) reports.Table {
 	return table
 }
 
-func parseOrder(text string) (uuid.UUID, error) {
-	id, err := uuid.Parse(text)
+// resolveOrder returns the order that a person names, by its id or by the reference
+// that replies quote.
+func (a *app) resolveOrder(ctx context.Context, text string) (uuid.UUID, error) {
+	book, err := a.openBook(ctx)
 	if err != nil {
-		return uuid.Nil, ledger.Errorf(ledger.CodeInvalid, "%q is not the id of an order; \"tweetledger order list\" shows them", text).InField("order")
+		return uuid.Nil, err
 	}
-	return id, nil
+	var id uuid.UUID
+	err = book.DB().Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		id, err = payments.ResolveOrder(ctx, tx, text)
+		return err
+	})
+	return id, err
 }
 
 func (a *app) orderShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ORDER", Short: "Show an order with all that happened to it",
-		Long:    `show prints an order, and each change of its state: when, by whom and why.`,
-		Example: `  tweetledger order show 44b5bcb2-86ba-54af-a9c4-e063f52585f9`,
-		Args:    cobra.ExactArgs(1),
+		Long: `show prints an order, and each change of its state: when, by whom and why. ORDER is
+the order's id, or the reference that customers read in replies ("Réf. 44B5BCB2").`,
+		Example: `  tweetledger order show 44b5bcb2-86ba-54af-a9c4-e063f52585f9
+  tweetledger order show 44B5BCB2`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			id, err := parseOrder(args[0])
+			id, err := a.resolveOrder(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -101,8 +110,12 @@ func (a *app) orderShowCommand() *cobra.Command {
 			}
 			var order payments.Order
 			var events []payments.OrderEvent
+			var hits []payments.Hit
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
 				if order, err = payments.FindOrder(ctx, tx, id); err != nil {
+					return err
+				}
+				if hits, err = payments.HitsOfOrder(ctx, tx, id); err != nil {
 					return err
 				}
 				events, err = payments.OrderEvents(ctx, tx, id)
@@ -127,6 +140,9 @@ func (a *app) orderShowCommand() *cobra.Command {
 					{Name: "reason", Title: "Reason", Kind: reports.Text},
 				},
 			}
+			for _, hit := range hits {
+				table.Notes = append(table.Notes, "Screening: "+string(hit.Verdict)+", "+hit.Rule+": "+hit.Detail)
+			}
 			for _, e := range events {
 				table.Rows = append(table.Rows, reports.Row{Cells: []any{e.At, string(e.From), string(e.To), e.Actor, e.Reason}})
 			}
@@ -138,14 +154,14 @@ func (a *app) orderShowCommand() *cobra.Command {
 func (a *app) orderConfirmCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "confirm ORDER", Short: "Confirm an order with its payer's secret code",
-		Long: `confirm does what the confirmation page does: where the code is right, the held money
-is paid. A wrong code counts as a try, and too many in a row block the code; what was
-wrong is never said. The code is asked for on the terminal, or read as one line from
-standard input.`,
+		Long: `confirm takes an order's id or reference, and does what the confirmation page does:
+where the code is right, the held money is paid. A wrong code counts as a try, and too
+many in a row block the code; what was wrong is never said. The code is asked for on the
+terminal, or read as one line from standard input.`,
 		Example: `  tweetledger order confirm 44b5bcb2-86ba-54af-a9c4-e063f52585f9 <code.txt`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			id, err := parseOrder(args[0])
+			id, err := a.resolveOrder(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -172,12 +188,12 @@ func (a *app) orderCancelCommand() *cobra.Command {
 	var actor, reason string
 	c := &cobra.Command{
 		Use: "cancel ORDER", Short: "Cancel an order that was not confirmed yet",
-		Long: `cancel ends an order before it is paid, and releases what is held. What is paid is
-not cancelled but returned, by another transaction.`,
+		Long: `cancel takes an order's id or reference, ends the order before it is paid and releases
+what is held. What is paid is not cancelled but returned, by another transaction.`,
 		Example: `  tweetledger order cancel 44b5bcb2-86ba-54af-a9c4-e063f52585f9 --reason "the customer has called"`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			id, err := parseOrder(args[0])
+			id, err := a.resolveOrder(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

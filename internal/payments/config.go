@@ -52,7 +52,11 @@ type Config struct {
 	// command loses its text as soon as that is known.
 	TextRetention time.Duration
 
-	Outbox OutboxConfig
+	// LinkTerm is how long an address under which a customer links an account is good.
+	LinkTerm time.Duration
+
+	Outbox    OutboxConfig
+	Screening ScreeningConfig
 }
 
 // SecretParams are the costs of argon2id (RFC 9106).
@@ -98,6 +102,8 @@ func DefaultConfig() Config {
 		Secret:        SecretParams{MemoryKiB: 64 * 1024, Iterations: 3, Parallelism: 4, Workers: 4},
 		PageIdle:      5 * time.Minute,
 		TextRetention: 30 * 24 * time.Hour,
+		LinkTerm:      3 * 24 * time.Hour,
+		Screening:     DefaultScreening(),
 		Outbox: OutboxConfig{
 			Tries:        20,
 			FirstPause:   10 * time.Second,
@@ -130,7 +136,7 @@ func (c Config) Validate() error {
 		}
 	}
 	for name, d := range map[string]time.Duration{"confirmation_term": c.ConfirmationTerm, "unclaimed_term": c.UnclaimedTerm,
-		"page_idle": c.PageIdle, "text_retention": c.TextRetention, "outbox.first_pause": c.Outbox.FirstPause,
+		"page_idle": c.PageIdle, "text_retention": c.TextRetention, "link_term": c.LinkTerm, "outbox.first_pause": c.Outbox.FirstPause,
 		"outbox.send_timeout": c.Outbox.SendTimeout} {
 		if d <= 0 {
 			return invalid(name, "the time must be above zero, not %s", d)
@@ -150,9 +156,15 @@ func (c Config) Validate() error {
 	case c.Outbox.Lease <= c.Outbox.SendTimeout:
 		return invalid("outbox.lease", "the lease %s must be longer than an attempt may take, %s", c.Outbox.Lease, c.Outbox.SendTimeout)
 	}
+	if err := c.Screening.validate(); err != nil {
+		return err
+	}
 	u, err := url.Parse(c.PageURL)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" || strings.HasSuffix(u.Path, "/") {
 		return invalid("page_url", "%q is not the address of the confirmation pages; write it like https://pay.example/confirm", clip(c.PageURL))
+	}
+	if c.PageURL == c.LinkURL() {
+		return invalid("page_url", "%q is where customers link accounts; give the confirmation pages another name than link", clip(c.PageURL))
 	}
 	return nil
 }

@@ -342,10 +342,10 @@ func (h handling) done(ctx context.Context, m InboxMessage, handled Handled, c *
 		order = handled.Order.ID
 	}
 	// The text of what is deleted already was kept for the parser alone.
-	n, err := h.tx.Exec(ctx, `UPDATE messages SET handled_at = $1, outcome = $2, reason = $3, command = $4, order_id = $5,
+	n, err := h.tx.Exec(ctx, `UPDATE messages SET handled_at = $1, outcome = $2, reason = $3, command = $4, order_id = $5, decision = $7,
 			text = CASE WHEN deleted_at IS NULL THEN text END
 		WHERE id = $6 AND handled_at IS NULL`,
-		h.now, string(handled.Outcome), handled.Reason, command, sqldb.NullUUID(order), m.RowID)
+		h.now, string(handled.Outcome), handled.Reason, command, sqldb.NullUUID(order), m.RowID, string(verdictOf(handled)))
 	if err != nil {
 		return Handled{}, fmt.Errorf("note the outcome: %w", err)
 	}
@@ -382,7 +382,7 @@ func (h handling) command(ctx context.Context, m InboxMessage, c Command, secret
 	if err := h.insertOrder(ctx, h.tx, &o); err != nil {
 		return Handled{}, err
 	}
-	if err := h.decide(ctx, &o, payer, payee); err != nil {
+	if err := h.judge(ctx, &o, payer, payee); err != nil {
 		return Handled{}, err
 	}
 	text := orderText(o, h.config, replaces)
@@ -445,6 +445,8 @@ func loadPayee(ctx context.Context, tx *sqldb.Tx, o Order) (payee, error) {
 // are asked when it is made and again in the transaction that posts it.
 func (s *Service) refusal(o Order, payer Customer, to payee) string {
 	switch {
+	case s.isDenied(o.PayerUserID) || s.isDenied(o.PayeeUserID):
+		return ReasonDenied
 	case payer.Status == Blocked:
 		return ReasonPayerBlocked
 	case payer.Status == Closed:
@@ -461,11 +463,9 @@ func (s *Service) refusal(o Order, payer Customer, to payee) string {
 	return ""
 }
 
-// decide moves a new order to the state that rules and ledger give it.
-func (h handling) decide(ctx context.Context, o *Order, payer Customer, to payee) error {
-	if reason := h.refusal(*o, payer, to); reason != "" {
-		return change(ctx, h.tx, o, StateRejected, ActorService, reason, h.now)
-	}
+// settle moves an order that nothing speaks against to the state that the ledger
+// gives it.
+func (h handling) settle(ctx context.Context, o *Order, payer Customer, to payee) error {
 	if to.kind == Unregistered {
 		o.ExpiresAt = h.now.Add(h.config.UnclaimedTerm)
 		return change(ctx, h.tx, o, StateAwaitingPayee, ActorService, ReasonUnregistered, h.now)

@@ -41,6 +41,23 @@ func (s *Service) LinkPayee(ctx context.Context, channel, userID, handle, payeeC
 }
 
 func (s *Service) link(ctx context.Context, l Link, find func(ctx context.Context, tx *sqldb.Tx, l *Link) error) error {
+	if err := l.validate(); err != nil {
+		return err
+	}
+	l.LinkedAt = s.engine.Now()
+	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := find(ctx, tx, &l); err != nil {
+			return err
+		}
+		return s.linkTx(ctx, tx, l)
+	})
+	if err != nil {
+		return fmt.Errorf("link user %s of %s: %w", l.UserID, l.Channel, err)
+	}
+	return nil
+}
+
+func (l Link) validate() error {
 	switch {
 	case !channelPattern.MatchString(l.Channel):
 		return ledger.Errorf(ledger.CodeInvalid, "%q is not a channel: 1 to 32 of a-z 0-9 -", clip(l.Channel)).InField("channel")
@@ -49,28 +66,64 @@ func (s *Service) link(ctx context.Context, l Link, find func(ctx context.Contex
 	case !handlePattern.MatchString(l.Handle):
 		return ledger.Errorf(ledger.CodeInvalid, "%q is not a handle; write it without @", clip(l.Handle)).InField("handle")
 	}
-	l.Channel, l.LinkedAt = linkChannel(l.Channel), s.engine.Now()
-	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		if err := find(ctx, tx, &l); err != nil {
-			return err
-		}
-		before, err := FindLink(ctx, tx, l.Channel, l.UserID)
-		if ledger.CodeOf(err) == ledger.CodeNotFound {
-			_, err = tx.Exec(ctx, "INSERT INTO links (channel, user_id, customer_id, payee_id, handle, linked_at) VALUES ($1, $2, $3, $4, $5, $6)",
-				l.Channel, l.UserID, sqldb.NullUUID(l.CustomerID), sqldb.NullUUID(l.PayeeID), l.Handle, l.LinkedAt)
-			return err
-		}
+	return nil
+}
+
+// linkTx links an account to the one party that l names, or brings its handle up
+// to date.
+func (s *Service) linkTx(ctx context.Context, tx *sqldb.Tx, l Link) error {
+	l.Channel = linkChannel(l.Channel)
+	before, err := FindLink(ctx, tx, l.Channel, l.UserID)
+	switch {
+	case ledger.CodeOf(err) == ledger.CodeNotFound:
+		_, err = tx.Exec(ctx, "INSERT INTO links (channel, user_id, customer_id, payee_id, handle, linked_at) VALUES ($1, $2, $3, $4, $5, $6)",
+			l.Channel, l.UserID, sqldb.NullUUID(l.CustomerID), sqldb.NullUUID(l.PayeeID), l.Handle, l.LinkedAt)
+	case err != nil:
+		return err
+	case before.CustomerID != l.CustomerID || before.PayeeID != l.PayeeID:
+		return errLinkedElsewhere(l)
+	case before.Handle == l.Handle:
+		return nil
+	default:
+		_, err = tx.Exec(ctx, "UPDATE links SET handle = $1 WHERE channel = $2 AND user_id = $3", l.Handle, l.Channel, l.UserID)
+	}
+	if err != nil || l.PayeeID == uuid.Nil {
+		return err
+	}
+	return indexHandle(ctx, tx, l)
+}
+
+func errLinkedElsewhere(l Link) error {
+	return ledger.Errorf(ledger.CodeConflict, "user %s of %s is linked to somebody else", l.UserID, l.Channel).InField("user_id")
+}
+
+// UnlinkCustomer takes an account from a customer, for a reason. Its messages are
+// nobody's orders from then on; orders that were made before stay the customer's.
+// An account that is not the customer's is CodeNotFound.
+func (s *Service) UnlinkCustomer(ctx context.Context, channel, userID, customerNumber, actor, reason string) error {
+	if err := validAct(actor, reason); err != nil {
+		return err
+	}
+	now := s.engine.Now()
+	err := s.db.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		c, err := FindCustomer(ctx, tx, customerNumber)
 		if err != nil {
 			return err
 		}
-		if before.CustomerID != l.CustomerID || before.PayeeID != l.PayeeID {
-			return ledger.Errorf(ledger.CodeConflict, "user %s of %s is linked to somebody else", l.UserID, l.Channel).InField("user_id")
+		l, err := FindLink(ctx, tx, channel, userID)
+		if err != nil {
+			return err
 		}
-		_, err = tx.Exec(ctx, "UPDATE links SET handle = $1 WHERE channel = $2 AND user_id = $3", l.Handle, l.Channel, l.UserID)
-		return err
+		if l.CustomerID != c.ID {
+			return ledger.Errorf(ledger.CodeNotFound, "user %s of %s is not linked to customer %s", clip(userID), clip(channel), c.Number).InField("user_id")
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM links WHERE channel = $1 AND user_id = $2", l.Channel, l.UserID); err != nil {
+			return err
+		}
+		return recordPartyEvent(ctx, tx, c.ID, PartyEvent{At: now, Actor: actor, Event: "unlinked", Reason: describe(l) + ": " + reason})
 	})
 	if err != nil {
-		return fmt.Errorf("link user %s of %s: %w", l.UserID, l.Channel, err)
+		return fmt.Errorf("unlink user %s of %s: %w", clip(userID), clip(channel), err)
 	}
 	return nil
 }

@@ -149,6 +149,10 @@ type Outgoing struct {
 	RecipientID  string
 	Announcement bool // a post of its own, which answers nobody
 	Text         string
+	// InDoubt is set where an earlier attempt may have sent it: the channel looks for
+	// it first, among what was sent since Since, and sends only what it does not find.
+	InDoubt bool
+	Since   time.Time // UTC: when it was put into the outbox
 }
 
 // Replier sends replies, announcements and direct messages on one channel. Its
@@ -172,8 +176,11 @@ type Notifier interface {
 
 // SendError is a channel's refusal of something outgoing.
 type SendError struct {
-	Permanent  bool          // never try again
-	RetryAfter time.Duration // at least this long; 0: as the outbox thinks fit
+	Permanent bool // never try again
+	// RetryAfter is for how long the channel takes nothing of the kind; 0: it does,
+	// and the outbox tries again as it thinks fit.
+	RetryAfter time.Duration
+	InDoubt    bool // it may have been sent all the same
 	Err        error
 }
 

@@ -74,6 +74,7 @@ const (
 	ReasonHeld              = "held"
 	ReasonConfirmed         = "confirmed"
 	ReasonTermOver          = "term_over"
+	ReasonReviewOver        = "review_over" // nobody has reviewed it in time
 	ReasonEdited            = "edited"
 	ReasonNotAuthor         = "not_the_author" // it was ordered as an edit of what somebody else wrote
 	ReasonBindingBroken     = "binding_broken" // what would be posted is not what was asked for
@@ -131,7 +132,7 @@ func (o Order) voidKey() string { return fmt.Sprintf("void:%s:v%d", o.Key, o.Ver
 
 // Reference is a short name of the order for people. It makes replies with the
 // same words differ, too, which X asks for.
-func (o Order) Reference() string { return fmt.Sprintf("%X", o.ID[:4]) }
+func (o Order) Reference() string { return fmt.Sprintf("%X", o.ID[:referenceBytes]) }
 
 var orderNamespace = uuid.MustParse("c6b0a2f4-1c55-5d2a-9f0e-7a3d0d6b8e21")
 

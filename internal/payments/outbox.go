@@ -2,8 +2,8 @@ package payments
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,6 +54,11 @@ type OutboxRow struct {
 	ClosedAt       time.Time // zero while pending
 	ExternalID     string    // the own id that it got on its channel
 	LastError      string
+	// InDoubt is set where an attempt began whose outcome is not known: a process
+	// ended between sending and marking, or the channel did not answer.
+	InDoubt  bool
+	Decision Verdict // of screening: VerdictAccept or VerdictReject; empty: older than screening
+	TextHash []byte  // keyed hash of what was sent; of a notice once it was written
 }
 
 // Cursor returns the place of a row in the list of the outbox.
@@ -73,7 +78,7 @@ func (h handling) reply(ctx context.Context, m InboxMessage, template, text stri
 	if o != nil {
 		row.OrderID = o.ID
 	}
-	return insertOutbox(ctx, h.tx, row, queue)
+	return h.insertOutbox(ctx, h.tx, row, queue)
 }
 
 // answer begins an answer to m, the way m came: what was written in private is
@@ -99,15 +104,29 @@ func (s *Service) replyTo(ctx context.Context, tx *sqldb.Tx, o Order, now time.T
 	if err != nil {
 		return err
 	}
-	row, queue := answer(m, string(o.State), o.ID)
-	row.OrderID, row.Template, row.Text, row.NextAttemptAt, row.CreatedAt = o.ID, string(o.State), closedText(o)+reference(o), now, now
-	return insertOutbox(ctx, tx, row, queue)
+	return s.answerTx(ctx, tx, m, o, string(o.State), closedText(o)+reference(o), now)
+}
+
+// sayTx answers the message that an order came from in words of its own. what
+// names the occasion: an order has one answer on each.
+func (s *Service) sayTx(ctx context.Context, tx *sqldb.Tx, o Order, what, text string, now time.Time) error {
+	m, err := FindMessage(ctx, tx, o.MessageID)
+	if err != nil {
+		return err
+	}
+	return s.answerTx(ctx, tx, m, o, what, text, now)
+}
+
+func (s *Service) answerTx(ctx context.Context, tx *sqldb.Tx, m InboxMessage, o Order, what, text string, now time.Time) error {
+	row, queue := answer(m, what, o.ID)
+	row.OrderID, row.Template, row.Text, row.NextAttemptAt, row.CreatedAt = o.ID, string(o.State), text, now, now
+	return s.insertOutbox(ctx, tx, row, queue)
 }
 
 // noticeTx calls the payer to the confirmation page. Its text, with the link and
 // the telephone number, is made when it is sent.
 func (s *Service) noticeTx(ctx context.Context, tx *sqldb.Tx, o Order, now time.Time) error {
-	return insertOutbox(ctx, tx, OutboxRow{ID: outboxID(OutboxNotice, templateNotice, o.ID), Kind: OutboxNotice, CustomerID: o.PayerID,
+	return s.insertOutbox(ctx, tx, OutboxRow{ID: outboxID(OutboxNotice, templateNotice, o.ID), Kind: OutboxNotice, CustomerID: o.PayerID,
 		OrderID: o.ID, Template: templateNotice, NextAttemptAt: now, CreatedAt: now}, "customer:"+o.PayerID.String())
 }
 
@@ -120,8 +139,8 @@ func conversation(channel, conversationID, firstID string) string {
 }
 
 // insertOutbox puts a row last into its queue, also where the clocks of two nodes
-// disagree on what was said first.
-func insertOutbox(ctx context.Context, tx *sqldb.Tx, r OutboxRow, queue string) error {
+// disagree on what was said first. What screening does not let out is kept, dead.
+func (s *Service) insertOutbox(ctx context.Context, tx *sqldb.Tx, r OutboxRow, queue string) error {
 	var last time.Time
 	err := tx.QueryRow(ctx, "SELECT MAX(created_at) FROM outbox WHERE queue = $1 AND status = 'pending'", []any{queue}, &last)
 	if err != nil {
@@ -130,11 +149,19 @@ func insertOutbox(ctx context.Context, tx *sqldb.Tx, r OutboxRow, queue string) 
 	if !r.CreatedAt.After(last) {
 		r.CreatedAt = last.Add(time.Microsecond)
 	}
+	r.Status = OutboxPending
+	if r.Decision, r.LastError = screenOutgoing(r); r.Decision == VerdictReject {
+		r.Status, r.ClosedAt = OutboxDead, r.CreatedAt
+		s.log.ErrorContext(ctx, "screening keeps back what was to go out", "row", r.ID, "kind", r.Kind, "order", r.OrderID, "reason", r.LastError)
+	}
+	if r.Text != "" {
+		r.TextHash = s.TextHash(r.Text)
+	}
 	_, err = tx.Exec(ctx, `INSERT INTO outbox (id, kind, queue, channel, in_reply_to, conversation_id, recipient_id, customer_id, order_id, template, text,
-			status, attempts, next_attempt_at, created_at, external_id, last_error)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', 0, $12, $13, '', '')`,
+			status, attempts, next_attempt_at, created_at, closed_at, external_id, last_error, decision, text_hash)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, $15, '', $16, $17, $18)`,
 		r.ID, string(r.Kind), queue, r.Channel, r.InReplyTo, r.ConversationID, r.RecipientID, sqldb.NullUUID(r.CustomerID), sqldb.NullUUID(r.OrderID),
-		r.Template, r.Text, r.NextAttemptAt, r.CreatedAt)
+		r.Template, r.Text, string(r.Status), r.NextAttemptAt, r.CreatedAt, r.ClosedAt, r.LastError, string(r.Decision), nullBytes(r.TextHash))
 	if err != nil {
 		return fmt.Errorf("put a %s into the outbox: %w", r.Kind, err)
 	}
@@ -142,14 +169,16 @@ func insertOutbox(ctx context.Context, tx *sqldb.Tx, r OutboxRow, queue string) 
 }
 
 const outboxColumns = `id, kind, channel, in_reply_to, conversation_id, recipient_id, customer_id, order_id, template, text, status, attempts,
-	next_attempt_at, created_at, closed_at, external_id, last_error`
+	next_attempt_at, created_at, closed_at, external_id, last_error, in_doubt, COALESCE(decision, ''), text_hash`
 
 func outboxRows(ctx context.Context, tx *sqldb.Tx, where string, args []any, tail string) ([]OutboxRow, error) {
 	var list []OutboxRow
 	err := tx.Each(ctx, "SELECT "+outboxColumns+" FROM outbox AS o WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
 		var r OutboxRow
+		var inDoubt int64
 		err := rows.Scan(&r.ID, &r.Kind, &r.Channel, &r.InReplyTo, &r.ConversationID, &r.RecipientID, &r.CustomerID, &r.OrderID, &r.Template, &r.Text,
-			&r.Status, &r.Attempts, &r.NextAttemptAt, &r.CreatedAt, &r.ClosedAt, &r.ExternalID, &r.LastError)
+			&r.Status, &r.Attempts, &r.NextAttemptAt, &r.CreatedAt, &r.ClosedAt, &r.ExternalID, &r.LastError, &inDoubt, &r.Decision, &r.TextHash)
+		r.InDoubt = inDoubt != 0
 		list = append(list, r)
 		return err
 	})
@@ -159,6 +188,7 @@ func outboxRows(ctx context.Context, tx *sqldb.Tx, where string, args []any, tai
 // OutboxFilter selects a page of the outbox, oldest first.
 type OutboxFilter struct {
 	Status  OutboxStatus // empty: any
+	Kind    OutboxKind   // empty: any
 	OrderID uuid.UUID    // Nil: any
 	After   Cursor
 	Limit   int // 1 to MaxPage
@@ -176,6 +206,12 @@ func ListOutbox(ctx context.Context, tx *sqldb.Tx, f OutboxFilter) ([]OutboxRow,
 		}
 		c.And("status = ?", string(f.Status))
 	}
+	if f.Kind != "" {
+		if !slices.Contains(outboxKinds(), f.Kind) {
+			return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a kind of the outbox; use one of %v", clip(string(f.Kind)), outboxKinds()).InField("kind")
+		}
+		c.And("kind = ?", string(f.Kind))
+	}
 	if f.OrderID != uuid.Nil {
 		c.And("order_id = ?", f.OrderID)
 	}
@@ -187,225 +223,42 @@ func ListOutbox(ctx context.Context, tx *sqldb.Tx, f OutboxFilter) ([]OutboxRow,
 	return list, nil
 }
 
-// Resend gives a dead row new tries.
+func outboxKinds() []OutboxKind {
+	return []OutboxKind{OutboxReply, OutboxDirectMessage, OutboxNotice, OutboxAnnouncement}
+}
+
+// FindOutbox returns the row with the given id, or CodeNotFound.
+func FindOutbox(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (OutboxRow, error) {
+	list, err := outboxRows(ctx, tx, "id = $1", []any{id}, "")
+	if err != nil {
+		return OutboxRow{}, fmt.Errorf("find row %s of the outbox: %w", id, err)
+	}
+	if len(list) == 0 {
+		return OutboxRow{}, ledger.Errorf(ledger.CodeNotFound, "there is no row %s in the outbox", id).InField("outbox")
+	}
+	return list[0], nil
+}
+
+// Resend gives a dead row new tries. Whether an earlier one sent it after all is
+// looked up first where that is in doubt. A row that is not dead is CodeNotFound,
+// one that screening keeps back CodeConflict.
 func (s *Service) Resend(ctx context.Context, id uuid.UUID) error {
 	now := s.engine.Now()
 	return s.db.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, "UPDATE outbox SET status = 'pending', attempts = 0, next_attempt_at = $1, closed_at = NULL WHERE id = $2 AND status = 'dead'",
-			now, id)
+		row, err := FindOutbox(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		switch {
+		case row.Status != OutboxDead:
+			return ledger.Errorf(ledger.CodeNotFound, "there is no dead row %s in the outbox: it is %s", id, row.Status).InField("outbox")
+		case row.Decision == VerdictReject:
+			return ledger.Errorf(ledger.CodeConflict, "row %s is kept back by screening (%s) and is never sent", id, row.LastError).InField("outbox")
+		}
+		_, err = tx.Exec(ctx, "UPDATE outbox SET status = 'pending', attempts = 0, next_attempt_at = $1, closed_at = NULL WHERE id = $2 AND status = 'dead'", now, id)
 		if err != nil {
 			return fmt.Errorf("resend %s: %w", id, err)
 		}
-		if n == 0 {
-			return ledger.Errorf(ledger.CodeNotFound, "there is no dead row %s in the outbox", id).InField("outbox")
-		}
 		return nil
 	})
-}
-
-// Delivered counts what a run of Deliver did.
-type Delivered struct {
-	Sent    int
-	Retried int // failed, to be tried again
-	Dead    int // given up
-}
-
-// Deliver sends what is due, at most limit rows: replies, announcements and direct
-// messages through the replier of their channel, notices through notifier. A row is sent at least once: should
-// the process end between sending and marking, it is sent again with the same id,
-// by which a channel recognises it. What is missing (a channel without replier, a
-// nil notifier) stays for a process that has it. Rows of one conversation are
-// sent in order. Failures to send are recorded and counted, not returned.
-func (s *Service) Deliver(ctx context.Context, repliers map[string]Replier, notifier Notifier, limit int) (Delivered, error) {
-	var done Delivered
-	if err := sqldb.CheckPage(limit, MaxPage); err != nil {
-		return done, err
-	}
-	for sent := 0; sent < limit; {
-		claimed, err := s.claim(ctx, repliers, notifier, min(deliverBatch, limit-sent))
-		if err != nil {
-			return done, fmt.Errorf("claim what is to be sent: %w", err)
-		}
-		if len(claimed) == 0 {
-			return done, nil
-		}
-		for _, row := range claimed {
-			if err := s.deliver(ctx, row, repliers, notifier, &done); err != nil {
-				return done, err
-			}
-		}
-		sent += len(claimed)
-	}
-	return done, nil
-}
-
-// deliverBatch bounds the rows claimed at once, and so how long the last of them
-// waits should the process end.
-const deliverBatch = 8
-
-// claim takes rows that are due and first in their queue. Their next attempt is
-// put off by the lease, which is longer for each since they are sent one after
-// the other; attempts says who owns the row: only the claim with the newest
-// number may mark it.
-func (s *Service) claim(ctx context.Context, repliers map[string]Replier, notifier Notifier, limit int) ([]OutboxRow, error) {
-	channels := make([]string, 0, len(repliers)+1)
-	for channel := range repliers {
-		channels = append(channels, channel)
-	}
-	if notifier != nil {
-		channels = append(channels, "") // a notice has no channel
-	}
-	var claimed []OutboxRow
-	err := s.db.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		claimed = nil
-		now := s.engine.Now()
-		due, err := outboxRows(ctx, tx, tx.AnyText("channel", 1)+` AND status = 'pending' AND next_attempt_at <= $2 AND NOT EXISTS (
-				SELECT 1 FROM outbox AS e WHERE e.queue = o.queue AND e.status = 'pending' AND (e.created_at, e.id) < (o.created_at, o.id))`,
-			[]any{channels, now}, fmt.Sprintf(" ORDER BY next_attempt_at, id LIMIT %d", limit))
-		if err != nil {
-			return err
-		}
-		for i, row := range due {
-			n, err := tx.Exec(ctx, "UPDATE outbox SET attempts = attempts + 1, next_attempt_at = $1 WHERE id = $2 AND status = 'pending' AND attempts = $3",
-				now.Add(s.config.Outbox.Lease*time.Duration(i+1)), row.ID, int64(row.Attempts))
-			if err != nil {
-				return err
-			}
-			if n == 1 {
-				row.Attempts++
-				claimed = append(claimed, row)
-			}
-		}
-		return nil
-	})
-	return claimed, err
-}
-
-// markTimeout bounds the marking of a row that was sent while the process is
-// asked to stop.
-const markTimeout = 10 * time.Second
-
-// deliver sends one row and marks it. Who asks the process to stop waits for both:
-// a reply that was sent and not marked would be said twice.
-func (s *Service) deliver(ctx context.Context, row OutboxRow, repliers map[string]Replier, notifier Notifier, done *Delivered) error {
-	if err := ctx.Err(); err != nil {
-		return err // not begun: the lease runs out and somebody else sends it
-	}
-	finishing := context.WithoutCancel(ctx)
-	sendCtx, cancel := context.WithTimeout(finishing, s.config.Outbox.SendTimeout)
-	externalID, err := s.send(sendCtx, row, repliers, notifier)
-	cancel()
-	now := s.engine.Now()
-	switch outcome := s.judgeSend(row, err, now); {
-	case err == nil:
-		row.Status, row.ExternalID, row.LastError, row.ClosedAt = OutboxSent, externalID, "", now
-		done.Sent++
-	case outcome.dead:
-		row.Status, row.LastError, row.ClosedAt = OutboxDead, clipError(err), now
-		done.Dead++
-		s.log.WarnContext(ctx, "outbox row given up", "row", row.ID, "kind", row.Kind, "order", row.OrderID, "attempts", row.Attempts, "error", row.LastError)
-	default:
-		row.LastError, row.NextAttemptAt = clipError(err), now.Add(outcome.pause)
-		done.Retried++
-	}
-	markCtx, cancel := context.WithTimeout(finishing, markTimeout)
-	defer cancel()
-	err = s.db.WriteIdempotent(markCtx, func(ctx context.Context, tx *sqldb.Tx) error {
-		next := row.NextAttemptAt
-		if row.Status != OutboxPending {
-			next = now
-		}
-		// A row whose lease ran out while it was sent belongs to somebody else now,
-		// unless it went out: that is a fact, whoever marks it.
-		_, err := tx.Exec(ctx, `UPDATE outbox SET status = $1, external_id = $2, last_error = $3, closed_at = $4, next_attempt_at = $5
-			WHERE id = $6 AND status = 'pending' AND (attempts = $7 OR $1 = 'sent')`,
-			string(row.Status), row.ExternalID, row.LastError, row.ClosedAt, next, row.ID, int64(row.Attempts))
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("mark %s %s: %w", row.Kind, row.ID, err)
-	}
-	return nil
-}
-
-type sendOutcome struct {
-	dead  bool
-	pause time.Duration
-}
-
-func (s *Service) judgeSend(row OutboxRow, err error, now time.Time) sendOutcome {
-	config := s.config.Outbox
-	outcome := sendOutcome{dead: row.Attempts >= config.Tries, pause: backOff(row.Attempts, config.FirstPause, config.LongestPause)}
-	if refused, ok := errors.AsType[*SendError](err); ok {
-		if refused.RetryAfter > 0 && now.Sub(row.CreatedAt) < longestQueue {
-			outcome.dead = false // its turn has not come: that is no failure to send it
-		}
-		outcome.dead = outcome.dead || refused.Permanent
-		outcome.pause = max(outcome.pause, min(refused.RetryAfter, longestRetryAfter))
-	}
-	return outcome
-}
-
-// longestQueue bounds how long a row may wait for a channel that says to come
-// back later: a week empties the longest queue that X's limit a day makes, and
-// after it a receipt is no news.
-const longestQueue = 7 * 24 * time.Hour
-
-// longestRetryAfter bounds what a channel may ask for: X's longest window of a
-// rate limit is a day.
-const longestRetryAfter = 24 * time.Hour
-
-// clipError keeps the beginning of an error, as much as staff read in a list.
-func clipError(err error) string {
-	const most = 500
-	runes := []rune(err.Error())
-	return string(runes[:min(len(runes), most)])
-}
-
-func (s *Service) send(ctx context.Context, row OutboxRow, repliers map[string]Replier, notifier Notifier) (string, error) {
-	if row.Kind != OutboxNotice {
-		return repliers[row.Channel].Reply(ctx, Outgoing{ID: row.ID.String(), Channel: row.Channel, InReplyTo: row.InReplyTo,
-			ConversationID: row.ConversationID, RecipientID: row.RecipientID, Announcement: row.Kind == OutboxAnnouncement, Text: row.Text})
-	}
-	notice, err := s.notice(ctx, row)
-	if err != nil {
-		return "", err
-	}
-	if notice.Phone == "" {
-		return externalObsolete, nil
-	}
-	return "", notifier.Notify(ctx, notice)
-}
-
-// externalObsolete marks a notice that was not sent, since nothing is asked of the
-// customer any more.
-const externalObsolete = "obsolete"
-
-// notice writes a notice from the order as it is now. It is empty where the order
-// waits for no confirmation any more.
-func (s *Service) notice(ctx context.Context, row OutboxRow) (Notice, error) {
-	var notice Notice
-	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		notice = Notice{}
-		o, err := FindOrder(ctx, tx, row.OrderID)
-		if err != nil || o.State != StateAwaitingConfirmation || !s.engine.Now().Before(o.ExpiresAt) {
-			return err
-		}
-		c, err := FindCustomerByID(ctx, tx, row.CustomerID)
-		if err != nil {
-			return err
-		}
-		to, err := loadPayee(ctx, tx, o)
-		if err != nil {
-			return err
-		}
-		token := s.token(o.ID)
-		if string(hashToken(token)) != string(o.tokenHash) {
-			return &SendError{Permanent: true, Err: fmt.Errorf("the service's key has changed since order %s was made; cancel the order", o.ID)}
-		}
-		notice = Notice{ID: row.ID.String(), Phone: c.Phone,
-			Text: noticeText(o, to.name, s.config.PageURL+"/"+token, s.config, s.engine.Location())}
-		return nil
-	})
-	return notice, err
 }

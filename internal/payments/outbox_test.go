@@ -134,8 +134,11 @@ func TestCutBetweenSendAndMark(t *testing.T) {
 		if done := w.deliver(); done != (payments.Delivered{Sent: 1}) {
 			t.Fatalf("after the lease: %+v", done)
 		}
-		if len(w.sink.replies) != 2 || w.sink.replies[0] != w.sink.replies[1] {
-			t.Fatalf("replies are %+v", w.sink.replies)
+		if len(w.sink.replies) != 2 || w.sink.replies[0].InDoubt || !w.sink.replies[1].InDoubt {
+			t.Fatalf("replies are %+v; the second must say that it is in doubt", w.sink.replies)
+		}
+		if w.sink.replies[1].InDoubt = false; w.sink.replies[0] != w.sink.replies[1] {
+			t.Fatalf("replies differ: %+v", w.sink.replies)
 		}
 		if done := w.deliver(); done != (payments.Delivered{}) || len(w.outbox(payments.OutboxPending)) != 0 {
 			t.Fatalf("still something to send: %+v", done)

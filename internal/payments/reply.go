@@ -75,6 +75,10 @@ func orderText(o Order, config Config, replaces bool) string {
 			"@%s, %s vous attendent : ouvrez un compte %s et reliez-y votre compte Twitter. Rien n'est débité d'ici là.",
 			"@%s, %s are waiting for you: open a %s account and link your Twitter account to it. Nothing is taken until then."),
 			o.PayeeHandle, amount, config.BankName)
+	case StateUnderReview: // why is nobody's business
+		text = fmt.Sprintf(say(o.Language,
+			"Bien reçu : %s pour @%s. Nous traitons votre demande et vous répondons ici.",
+			"Got it: %s for @%s. We are working on your request and will answer here."), amount, o.PayeeHandle)
 	case StateRejected:
 		text = rejectedText(o, config)
 	default:
@@ -113,6 +117,9 @@ func closedText(o Order) string {
 		return fmt.Sprintf(say(o.Language, "Merci pour votre don de %s à @%s !", "Thank you for giving %s to @%s!"), amount, o.PayeeHandle)
 	case o.State == StatePosted:
 		return fmt.Sprintf(say(o.Language, "C'est fait : %s envoyés à @%s.", "Done: %s sent to @%s."), amount, o.PayeeHandle)
+	case o.State == StateExpired && o.Reason == ReasonReviewOver:
+		return fmt.Sprintf(say(o.Language, "La demande de %s pour @%s n'a pas abouti à temps et a expiré. Rien n'est débité.",
+			"The request for %s to @%s was not completed in time and has expired. Nothing was taken."), amount, o.PayeeHandle)
 	case o.State == StateExpired && o.HoldID == uuid.Nil:
 		return fmt.Sprintf(say(o.Language, "@%[2]s ne nous a pas rejoints à temps : la demande de %[1]s est close. Rien n'est débité.",
 			"@%[2]s did not join in time: the request for %[1]s is closed. Nothing was taken."), amount, o.PayeeHandle)

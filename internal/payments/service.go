@@ -38,12 +38,14 @@ type Service struct {
 	keys   keys
 	// hashing holds a slot for every argon2id hash that may be computed at once.
 	hashing chan struct{}
-	turns   *turns // to have a secret code checked
+	turns   *turns              // to have a secret code checked
+	pauses  *pauses             // of channels that take nothing for a while
+	denied  map[string]struct{} // user ids that neither pay nor are paid
 }
 
 // keys are derived from Config.Key, one for each purpose.
 type keys struct {
-	text, pseudonym, token, binding, form, pepper []byte
+	text, pseudonym, token, binding, form, pepper, link []byte
 }
 
 // New returns the service on the engine's book. The error is an Error with
@@ -53,7 +55,10 @@ func New(e *engine.Engine, config Config, parser Parser, opts Options) (*Service
 		return nil, fmt.Errorf("payments: %w", err)
 	}
 	s := &Service{engine: e, db: e.DB(), config: config, parser: parser, log: opts.Log, random: opts.Random,
-		hashing: make(chan struct{}, config.Secret.Workers), turns: newTurns()}
+		hashing: make(chan struct{}, config.Secret.Workers), turns: newTurns(), pauses: &pauses{at: map[lane]time.Time{}}, denied: map[string]struct{}{}}
+	for _, id := range config.Screening.DeniedIDs {
+		s.denied[id] = struct{}{}
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -62,7 +67,7 @@ func New(e *engine.Engine, config Config, parser Parser, opts Options) (*Service
 	}
 	derive := func(purpose string) []byte { return mac(config.Key, []byte(purpose)) }
 	s.keys = keys{text: derive("message text"), pseudonym: derive("pseudonym"), token: derive("confirmation token"),
-		binding: derive("order binding"), form: derive("confirmation form"), pepper: derive("secret code")}
+		binding: derive("order binding"), form: derive("confirmation form"), pepper: derive("secret code"), link: derive("link")}
 	return s, nil
 }
 

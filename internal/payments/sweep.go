@@ -21,7 +21,7 @@ func (s *Service) ExpireOrders(ctx context.Context, limit int) (int, error) {
 	var due []uuid.UUID
 	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		due = nil
-		return tx.Each(ctx, fmt.Sprintf(`SELECT id FROM orders WHERE state IN ('awaiting_payee', 'awaiting_confirmation')
+		return tx.Each(ctx, fmt.Sprintf(`SELECT id FROM orders WHERE state IN ('awaiting_payee', 'under_review', 'awaiting_confirmation')
 			AND expires_at <= $1 ORDER BY expires_at, id LIMIT %d`, limit), []any{s.engine.Now()}, func(rows *sqldb.Rows) error {
 			var id uuid.UUID
 			err := rows.Scan(&id)
@@ -62,7 +62,11 @@ func (s *Service) expire(ctx context.Context, id uuid.UUID) (bool, error) {
 		if !o.State.Open() || o.ExpiresAt.IsZero() || now.Before(o.ExpiresAt) {
 			return nil // somebody was faster
 		}
-		if err := s.release(ctx, tx, &o, StateExpired, ActorSweeper, ReasonTermOver, now); err != nil {
+		reason := ReasonTermOver
+		if o.State == StateUnderReview {
+			reason = ReasonReviewOver
+		}
+		if err := s.release(ctx, tx, &o, StateExpired, ActorSweeper, reason, now); err != nil {
 			return err
 		}
 		ended = true

@@ -37,9 +37,11 @@ ALTER TABLE chart_entries OWNER TO tweetledger_migrating;
 ALTER TABLE customers OWNER TO tweetledger_migrating;
 ALTER TABLE deletions OWNER TO tweetledger_migrating;
 ALTER TABLE goose_db_version OWNER TO tweetledger_migrating;
+ALTER TABLE handle_keys OWNER TO tweetledger_migrating;
 ALTER TABLE hold_releases OWNER TO tweetledger_migrating;
 ALTER TABLE holds OWNER TO tweetledger_migrating;
 ALTER TABLE leases OWNER TO tweetledger_migrating;
+ALTER TABLE link_invitations OWNER TO tweetledger_migrating;
 ALTER TABLE links OWNER TO tweetledger_migrating;
 ALTER TABLE messages OWNER TO tweetledger_migrating;
 ALTER TABLE opening_balances OWNER TO tweetledger_migrating;
@@ -56,6 +58,7 @@ ALTER TABLE period_changes OWNER TO tweetledger_migrating;
 ALTER TABLE periods OWNER TO tweetledger_migrating;
 ALTER TABLE postings OWNER TO tweetledger_migrating;
 ALTER TABLE requests OWNER TO tweetledger_migrating;
+ALTER TABLE screening_hits OWNER TO tweetledger_migrating;
 ALTER TABLE seal_heads OWNER TO tweetledger_migrating;
 ALTER TABLE seals OWNER TO tweetledger_migrating;
 ALTER TABLE signed_heads OWNER TO tweetledger_migrating;
@@ -67,14 +70,15 @@ GRANT SELECT ON * TO tweetledger_serving, tweetledger_reading;
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
 GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes,
-    party_events, order_events, bank_statements, bank_entries TO tweetledger_serving;
+    party_events, order_events, screening_hits, bank_statements, bank_entries TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
 GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,
-    customers, payees, links, messages, orders, outbox, payout_batches, payouts TO tweetledger_serving;
+    customers, payees, links, link_invitations, messages, orders, outbox, payout_batches, payouts TO tweetledger_serving;
 
 -- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
--- deletions that wait for their message.
-GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions TO tweetledger_serving;
+-- deletions that wait for their message; the keys by which handles are found that look alike.
+GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions, handle_keys TO tweetledger_serving;
+GRANT DELETE ON links TO tweetledger_serving; -- a customer unlinks an account; the customer's history keeps it
 
 COMMIT;

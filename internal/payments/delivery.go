@@ -1,0 +1,333 @@
+package payments
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"tweetledger/internal/sqldb"
+)
+
+// Delivered counts what a run of Deliver did.
+type Delivered struct {
+	Sent    int
+	Retried int // failed, to be tried again
+	Dead    int // given up
+}
+
+// Deliver sends what is due, at most limit rows: replies, announcements and direct
+// messages through the replier of their channel, notices through notifier. A row is
+// sent at least once: should the process end between sending and marking, it is
+// sent again with the same id and the word that it is in doubt, upon which a channel
+// looks for it first. What is missing (a channel without replier, a nil notifier)
+// stays for a process that has it. Rows of one conversation are sent in order. A
+// channel that says to come back later is left alone until then. Failures to send
+// are recorded and counted, not returned.
+func (s *Service) Deliver(ctx context.Context, repliers map[string]Replier, notifier Notifier, limit int) (Delivered, error) {
+	var done Delivered
+	if err := sqldb.CheckPage(limit, MaxPage); err != nil {
+		return done, err
+	}
+	for sent := 0; sent < limit; {
+		claimed, err := s.claim(ctx, repliers, notifier, min(deliverBatch, limit-sent))
+		if err != nil {
+			return done, fmt.Errorf("claim what is to be sent: %w", err)
+		}
+		if len(claimed) == 0 {
+			return done, nil
+		}
+		for _, row := range claimed {
+			if until := s.pauses.until(row.lane()); s.engine.Now().Before(until) {
+				err = s.giveBack(ctx, row, until)
+			} else {
+				err = s.deliver(ctx, row, repliers, notifier, &done)
+			}
+			if err != nil {
+				return done, err
+			}
+		}
+		sent += len(claimed)
+	}
+	return done, nil
+}
+
+// lane is what a channel counts by itself and can ask to pause: X counts posts and
+// direct messages apart.
+type lane struct {
+	channel string
+	kind    OutboxKind
+}
+
+func (r OutboxRow) lane() lane { return lane{channel: r.Channel, kind: r.Kind} }
+
+// pauses are the lanes of this process that wait until their channel takes more.
+// Without them a long queue would be claimed and put back row by row.
+type pauses struct {
+	mu sync.Mutex
+	at map[lane]time.Time
+}
+
+func (p *pauses) until(l lane) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at[l]
+}
+
+func (p *pauses) set(l lane, until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at[l] = until
+}
+
+// active returns the lanes that wait at an instant, and forgets the others.
+func (p *pauses) active(now time.Time) []lane {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []lane
+	for l, until := range p.at {
+		if !now.Before(until) {
+			delete(p.at, l)
+			continue
+		}
+		list = append(list, l)
+	}
+	return list
+}
+
+// deliverBatch bounds the rows claimed at once, and so how long the last of them
+// waits should the process end.
+const deliverBatch = 8
+
+// claim takes rows that are due and first in their queue. Their next attempt is
+// put off by the lease, which is longer for each since they are sent one after
+// the other; attempts says who owns the row: only the claim with the newest
+// number may mark it. From now on the row is in doubt, should nobody mark it;
+// InDoubt of what is returned says whether it was before.
+func (s *Service) claim(ctx context.Context, repliers map[string]Replier, notifier Notifier, limit int) ([]OutboxRow, error) {
+	channels := make([]string, 0, len(repliers)+1)
+	for channel := range repliers {
+		channels = append(channels, channel)
+	}
+	if notifier != nil {
+		channels = append(channels, "") // a notice has no channel
+	}
+	var claimed []OutboxRow
+	err := s.db.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		claimed = nil
+		now := s.engine.Now()
+		where := tx.AnyText("channel", 1) + ` AND status = 'pending' AND next_attempt_at <= $2 AND NOT EXISTS (
+				SELECT 1 FROM outbox AS e WHERE e.queue = o.queue AND e.status = 'pending' AND (e.created_at, e.id) < (o.created_at, o.id))`
+		args := []any{channels, now}
+		for _, l := range s.pauses.active(now) {
+			where += fmt.Sprintf(" AND NOT (channel = $%d AND kind = $%d)", len(args)+1, len(args)+2)
+			args = append(args, l.channel, string(l.kind))
+		}
+		due, err := outboxRows(ctx, tx, where, args, fmt.Sprintf(" ORDER BY next_attempt_at, id LIMIT %d", limit))
+		if err != nil {
+			return err
+		}
+		for i, row := range due {
+			n, err := tx.Exec(ctx, "UPDATE outbox SET attempts = attempts + 1, in_doubt = 1, next_attempt_at = $1 WHERE id = $2 AND status = 'pending' AND attempts = $3",
+				now.Add(s.config.Outbox.Lease*time.Duration(i+1)), row.ID, int64(row.Attempts))
+			if err != nil {
+				return err
+			}
+			if n == 1 {
+				row.Attempts++
+				claimed = append(claimed, row)
+			}
+		}
+		return nil
+	})
+	return claimed, err
+}
+
+// giveBack returns a row that was claimed and not begun.
+func (s *Service) giveBack(ctx context.Context, row OutboxRow, until time.Time) error {
+	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE outbox SET attempts = attempts - 1, in_doubt = $1, next_attempt_at = $2
+			WHERE id = $3 AND status = 'pending' AND attempts = $4`, sqldb.Flag(row.InDoubt), until, row.ID, int64(row.Attempts))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("give back %s %s: %w", row.Kind, row.ID, err)
+	}
+	return nil
+}
+
+// markTimeout bounds the marking of a row that was sent while the process is
+// asked to stop.
+const markTimeout = 10 * time.Second
+
+// deliver sends one row and marks it. Who asks the process to stop waits for both:
+// a reply that was sent and not marked is looked for before it is said again.
+func (s *Service) deliver(ctx context.Context, row OutboxRow, repliers map[string]Replier, notifier Notifier, done *Delivered) error {
+	if err := ctx.Err(); err != nil {
+		return err // not begun: the lease runs out and somebody else sends it
+	}
+	finishing := context.WithoutCancel(ctx)
+	sendCtx, cancel := context.WithTimeout(finishing, s.config.Outbox.SendTimeout)
+	sent, err := s.send(sendCtx, row, repliers, notifier)
+	cancel()
+	now := s.engine.Now()
+	m := marking{status: OutboxPending, attempts: row.Attempts, next: now}
+	switch outcome := s.judgeSend(row, err, now); {
+	case err == nil:
+		m.status, m.externalID, m.textHash, m.closedAt = OutboxSent, sent.id, sent.textHash, now
+		done.Sent++
+	case outcome.dead:
+		m.status, m.lastError, m.inDoubt, m.closedAt = OutboxDead, clipError(err), outcome.inDoubt, now
+		done.Dead++
+		s.log.WarnContext(ctx, "outbox row given up", "row", row.ID, "kind", row.Kind, "order", row.OrderID, "attempts", row.Attempts, "error", m.lastError)
+	default:
+		m.lastError, m.inDoubt, m.next = clipError(err), outcome.inDoubt, now.Add(outcome.pause)
+		if outcome.later {
+			m.attempts--
+			s.pauses.set(row.lane(), m.next)
+		}
+		done.Retried++
+	}
+	markCtx, cancel := context.WithTimeout(finishing, markTimeout)
+	defer cancel()
+	return s.mark(markCtx, row, m)
+}
+
+// marking is what became of a row's attempt.
+type marking struct {
+	status     OutboxStatus
+	attempts   int
+	externalID string
+	lastError  string
+	inDoubt    bool
+	textHash   []byte // of a notice
+	closedAt   time.Time
+	next       time.Time
+}
+
+func (s *Service) mark(ctx context.Context, row OutboxRow, m marking) error {
+	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		// A row whose lease ran out while it was sent belongs to somebody else now,
+		// unless it went out: that is a fact, whoever marks it.
+		_, err := tx.Exec(ctx, `UPDATE outbox SET status = $1, external_id = $2, last_error = $3, closed_at = $4, next_attempt_at = $5,
+				attempts = $6, in_doubt = $7, text_hash = COALESCE($8, text_hash)
+			WHERE id = $9 AND status = 'pending' AND (attempts = $10 OR $1 = 'sent')`,
+			string(m.status), m.externalID, m.lastError, m.closedAt, m.next, int64(m.attempts), sqldb.Flag(m.inDoubt), nullBytes(m.textHash),
+			row.ID, int64(row.Attempts))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mark %s %s: %w", row.Kind, row.ID, err)
+	}
+	return nil
+}
+
+type sendOutcome struct {
+	dead    bool
+	later   bool // the channel takes nothing now: no failure to send this row
+	inDoubt bool // it may have been sent all the same
+	pause   time.Duration
+}
+
+func (s *Service) judgeSend(row OutboxRow, err error, now time.Time) sendOutcome {
+	config := s.config.Outbox
+	outcome := sendOutcome{dead: row.Attempts >= config.Tries, inDoubt: true,
+		pause: s.jitter(backOff(row.Attempts, config.FirstPause, config.LongestPause))}
+	if refused, ok := errors.AsType[*SendError](err); ok {
+		outcome.inDoubt = row.InDoubt || refused.InDoubt
+		switch {
+		case refused.Permanent:
+			outcome.dead = true
+		case refused.RetryAfter > 0: // its turn has not come
+			outcome.dead = now.Sub(row.CreatedAt) >= longestQueue
+			outcome.later = !outcome.dead
+			outcome.pause = min(refused.RetryAfter, longestRetryAfter)
+		}
+	}
+	return outcome
+}
+
+// jitter shortens a pause by up to half of it, so that what failed together is not
+// tried again together. Without random numbers the pause stays as it is.
+func (s *Service) jitter(pause time.Duration) time.Duration {
+	var raw [8]byte
+	if _, err := io.ReadFull(s.random, raw[:]); err != nil || pause < 2 {
+		return pause
+	}
+	return pause - time.Duration(binary.BigEndian.Uint64(raw[:])%uint64(pause/2))
+}
+
+// longestQueue bounds how long a row may wait for a channel that says to come
+// back later: a week empties the longest queue that X's limit a day makes, and
+// after it a receipt is no news.
+const longestQueue = 7 * 24 * time.Hour
+
+// longestRetryAfter bounds what a channel may ask for: X's longest window of a
+// rate limit is a day.
+const longestRetryAfter = 24 * time.Hour
+
+// clipError keeps the beginning of an error, as much as staff read in a list.
+func clipError(err error) string {
+	const most = 500
+	runes := []rune(err.Error())
+	return string(runes[:min(len(runes), most)])
+}
+
+// sending is what was sent.
+type sending struct {
+	id       string // on its channel
+	textHash []byte // of what was written only now
+}
+
+func (s *Service) send(ctx context.Context, row OutboxRow, repliers map[string]Replier, notifier Notifier) (sending, error) {
+	if row.Kind != OutboxNotice {
+		id, err := repliers[row.Channel].Reply(ctx, Outgoing{ID: row.ID.String(), Channel: row.Channel, InReplyTo: row.InReplyTo,
+			ConversationID: row.ConversationID, RecipientID: row.RecipientID, Announcement: row.Kind == OutboxAnnouncement, Text: row.Text,
+			InDoubt: row.InDoubt, Since: row.CreatedAt})
+		return sending{id: id}, err
+	}
+	notice, err := s.notice(ctx, row)
+	if err != nil {
+		return sending{}, err
+	}
+	if notice.Phone == "" {
+		return sending{id: externalObsolete}, nil
+	}
+	return sending{textHash: s.TextHash(notice.Text)}, notifier.Notify(ctx, notice)
+}
+
+// externalObsolete marks a notice that was not sent, since nothing is asked of the
+// customer any more.
+const externalObsolete = "obsolete"
+
+// notice writes a notice from the order as it is now. It is empty where the order
+// waits for no confirmation any more.
+func (s *Service) notice(ctx context.Context, row OutboxRow) (Notice, error) {
+	var notice Notice
+	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		notice = Notice{}
+		o, err := FindOrder(ctx, tx, row.OrderID)
+		if err != nil || o.State != StateAwaitingConfirmation || !s.engine.Now().Before(o.ExpiresAt) {
+			return err
+		}
+		c, err := FindCustomerByID(ctx, tx, row.CustomerID)
+		if err != nil {
+			return err
+		}
+		to, err := loadPayee(ctx, tx, o)
+		if err != nil {
+			return err
+		}
+		token := s.token(o.ID)
+		if string(hashToken(token)) != string(o.tokenHash) {
+			return &SendError{Permanent: true, Err: fmt.Errorf("the service's key has changed since order %s was made; cancel the order", o.ID)}
+		}
+		notice = Notice{ID: row.ID.String(), Phone: c.Phone,
+			Text: noticeText(o, to.name, s.config.PageURL+"/"+token, s.config, s.engine.Location())}
+		return nil
+	})
+	return notice, err
+}

@@ -1,0 +1,348 @@
+package payments
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+)
+
+// Verdict is what screening says to a command.
+type Verdict string
+
+// The verdicts, from the mildest.
+const (
+	VerdictAccept Verdict = "accept"
+	VerdictReview Verdict = "review" // staff decide
+	VerdictReject Verdict = "reject"
+)
+
+// verdictNone stands in the inbox with a message that asked for nothing.
+const verdictNone Verdict = "none"
+
+// The rules of screening, which are the reasons of its verdicts, too. They are
+// private: an offender who knows the rule walks around it.
+const (
+	ReasonDenied      = "denied_id"
+	ReasonVelocityDay = "velocity_24h"
+	ReasonVelocity30  = "velocity_30d"
+	ReasonNewPayee    = "new_payee"
+	ReasonManyPayees  = "many_payees"
+	ReasonNearCap     = "near_cap"
+	ReasonLookAlike   = "look_alike"
+)
+
+// ScreeningConfig are the settings of the rules that judge commands. A rule whose
+// verdict is VerdictAccept is off.
+type ScreeningConfig struct {
+	// Velocity: the most that a payer may have paid or have on the way, this payment
+	// included, in rolling 24 hours and 30 days.
+	Velocity    Verdict
+	DayCount    int // 1 to MaxCounted
+	DayAmount   ledger.Amount
+	MonthCount  int // 1 to MaxCounted
+	MonthAmount ledger.Amount
+	// NewPayee: the first payment to a person of at least NewPayeeAmount.
+	NewPayee       Verdict
+	NewPayeeAmount ledger.Amount
+	// ManyPayees: more than ManyPayeesCount different payees in 24 hours.
+	ManyPayees      Verdict
+	ManyPayeesCount int
+	// NearCap: NearCapCount payments in 24 hours that are at most NearCapMargin
+	// below the cap, which is what splitting a larger sum looks like.
+	NearCap       Verdict
+	NearCapMargin ledger.Amount
+	NearCapCount  int
+	// LookAlike: a payee whose handle can be taken for that of a charity or business.
+	LookAlike Verdict
+	// DeniedIDs are user ids that neither pay nor are paid, nor are linked; at most
+	// MaxDenied.
+	DeniedIDs []string
+	// ReviewTerm is how long an order waits for staff; then it expires.
+	ReviewTerm time.Duration
+}
+
+const (
+	// MaxCounted bounds the payments that a verdict looks at, and so its cost.
+	MaxCounted = 1000
+	// MaxDenied bounds the ids in the configuration.
+	MaxDenied = 10_000
+)
+
+const (
+	day   = 24 * time.Hour
+	month = 30 * day
+)
+
+// DefaultScreening returns the rules as the service has them where nothing else
+// was said.
+func DefaultScreening() ScreeningConfig {
+	return ScreeningConfig{
+		Velocity: VerdictReject, DayCount: 50, DayAmount: 1000_00, MonthCount: 300, MonthAmount: 5000_00,
+		NewPayee: VerdictReview, NewPayeeAmount: 200_00,
+		ManyPayees: VerdictReview, ManyPayeesCount: 20,
+		NearCap: VerdictReview, NearCapMargin: 10_00, NearCapCount: 3,
+		LookAlike:  VerdictReview,
+		ReviewTerm: 5 * day,
+	}
+}
+
+func (c ScreeningConfig) validate() error {
+	invalid := func(field, format string, args ...any) error {
+		return ledger.Errorf(ledger.CodeInvalid, format, args...).InField("screening." + field)
+	}
+	for _, rule := range []struct {
+		name    string
+		verdict Verdict
+		limits  map[string]int64
+		counts  map[string]int
+	}{
+		{"velocity", c.Velocity, map[string]int64{"day_amount": int64(c.DayAmount), "month_amount": int64(c.MonthAmount)},
+			map[string]int{"day_count": c.DayCount, "month_count": c.MonthCount}},
+		{"new_payee", c.NewPayee, map[string]int64{"new_payee_amount": int64(c.NewPayeeAmount)}, nil},
+		{"many_payees", c.ManyPayees, nil, map[string]int{"many_payees_count": c.ManyPayeesCount}},
+		{"near_cap", c.NearCap, map[string]int64{"near_cap_margin": int64(c.NearCapMargin)}, map[string]int{"near_cap_count": c.NearCapCount}},
+		{"look_alike", c.LookAlike, nil, nil},
+	} {
+		if rule.verdict != VerdictAccept && rule.verdict != VerdictReview && rule.verdict != VerdictReject {
+			return invalid(rule.name, "%q is not a verdict; use accept (which turns the rule off), review or reject", clip(string(rule.verdict)))
+		}
+		if rule.verdict == VerdictAccept {
+			continue
+		}
+		for name, limit := range rule.limits {
+			if limit <= 0 {
+				return invalid(name, "the amount must be above zero, not %d", limit)
+			}
+		}
+		for name, n := range rule.counts {
+			if n < 1 || n > MaxCounted {
+				return invalid(name, "the number must be 1 to %d, not %d", MaxCounted, n)
+			}
+		}
+	}
+	if len(c.DeniedIDs) > MaxDenied {
+		return invalid("denied_ids", "there are %d ids; at most %d are taken", len(c.DeniedIDs), MaxDenied)
+	}
+	for i, id := range c.DeniedIDs {
+		if !idPattern.MatchString(id) {
+			return invalid("denied_ids", "entry %d, %q, is not a user id; give the numeric id, not the handle", i+1, clip(id))
+		}
+	}
+	if c.ReviewTerm <= 0 {
+		return invalid("review_term", "the time must be above zero, not %s", c.ReviewTerm)
+	}
+	return nil
+}
+
+// Hit is a rule that an order met.
+type Hit struct {
+	Rule    string // one of the reasons above
+	Verdict Verdict
+	Detail  string // what was measured, for staff
+	At      time.Time
+}
+
+func (s *Service) isDenied(userID string) bool {
+	_, denied := s.denied[userID]
+	return denied
+}
+
+// screen judges a new order, which is stored already and so counts itself. The
+// verdict is the hardest of its hits'. Everything that it reads is found by an
+// index and bounded, however long the histories of payer and payee are.
+func (h handling) screen(ctx context.Context, o Order, to payee) (Verdict, []Hit, error) {
+	rules := h.config.Screening
+	var hits []Hit
+	hit := func(rule string, verdict Verdict, format string, args ...any) {
+		hits = append(hits, Hit{Rule: rule, Verdict: verdict, Detail: fmt.Sprintf(format, args...), At: h.now})
+	}
+	if rules.Velocity != VerdictAccept || rules.ManyPayees != VerdictAccept || rules.NearCap != VerdictAccept {
+		w, err := h.paymentsInWindow(ctx, o)
+		if err != nil {
+			return "", nil, err
+		}
+		h.screenWindow(w, hit)
+	}
+	// The bank knows charities and businesses: it has enrolled them.
+	stranger := to.kind == Person || to.kind == Unregistered
+	if rules.NewPayee != VerdictAccept && stranger && o.Amount >= rules.NewPayeeAmount {
+		known, err := hasPaid(ctx, h.tx, o)
+		if err != nil {
+			return "", nil, err
+		}
+		if !known {
+			hit(ReasonNewPayee, rules.NewPayee, "first payment to @%s, of %s", o.PayeeHandle, money(o.Amount, o.Currency, English))
+		}
+	}
+	if rules.LookAlike != VerdictAccept && stranger {
+		original, err := lookedLike(ctx, h.tx, o.Channel, o.PayeeUserID, o.PayeeHandle)
+		if err != nil {
+			return "", nil, err
+		}
+		if original.UserID != "" {
+			hit(ReasonLookAlike, rules.LookAlike, "@%s can be taken for @%s (%s)", o.PayeeHandle, original.Handle, original.UserID)
+		}
+	}
+	verdict := VerdictAccept
+	slices.SortStableFunc(hits, func(a, b Hit) int { return severity(b.Verdict) - severity(a.Verdict) })
+	if len(hits) > 0 {
+		verdict = hits[0].Verdict
+	}
+	return verdict, hits, nil
+}
+
+func severity(v Verdict) int {
+	return slices.Index([]Verdict{VerdictAccept, VerdictReview, VerdictReject}, v)
+}
+
+// window is what a payer has paid or has on the way, the order that is judged
+// included.
+type window struct {
+	dayCount, monthCount   int
+	dayAmount, monthAmount ledger.Amount
+	payees                 int // different ones, in 24 hours
+	nearCap                int // payments just below the order's cap, in 24 hours
+	currency               ledger.Currency
+	near                   bool // the order itself is one of them
+}
+
+// paymentsInWindow counts the payments of an order's payer. Beyond MaxCounted it
+// counts no further: every limit on counts has been met by then.
+func (h handling) paymentsInWindow(ctx context.Context, o Order) (window, error) {
+	limit := h.config.capFor(o.PayeeKind)
+	isNear := func(amount ledger.Amount) bool {
+		return amount <= limit && amount >= limit-h.config.Screening.NearCapMargin
+	}
+	w := window{currency: o.Currency, near: isNear(o.Amount)}
+	payees := map[string]bool{}
+	err := h.tx.Each(ctx, fmt.Sprintf(`SELECT created_at, amount, payee_user_id FROM orders
+		WHERE payer_id = $1 AND created_at > $2 AND state IN ('received', 'awaiting_payee', 'under_review', 'awaiting_confirmation', 'posted')
+		ORDER BY created_at DESC LIMIT %d`, MaxCounted+1), []any{o.PayerID, h.now.Add(-month)}, func(rows *sqldb.Rows) error {
+		var at time.Time
+		var amount ledger.Amount
+		var payeeID string
+		if err := rows.Scan(&at, &amount, &payeeID); err != nil {
+			return err
+		}
+		w.monthCount++
+		var ok bool
+		if w.monthAmount, ok = addCapped(w.monthAmount, amount); !ok || !at.After(h.now.Add(-day)) {
+			return nil
+		}
+		w.dayCount++
+		w.dayAmount, _ = addCapped(w.dayAmount, amount)
+		payees[payeeID] = true
+		if isNear(amount) {
+			w.nearCap++
+		}
+		return nil
+	})
+	if err != nil {
+		return window{}, fmt.Errorf("count the payments of order %s's payer: %w", o.ID, err)
+	}
+	w.payees = len(payees)
+	return w, nil
+}
+
+// addCapped adds two amounts; where the sum cannot be written down it stays at the
+// larger, which every limit is below.
+func addCapped(a, b ledger.Amount) (ledger.Amount, bool) {
+	sum, err := a.Add(b)
+	if err != nil {
+		return max(a, b), false
+	}
+	return sum, true
+}
+
+func (h handling) screenWindow(w window, hit func(rule string, verdict Verdict, format string, args ...any)) {
+	rules := h.config.Screening
+	text := func(a ledger.Amount) string { return money(a, w.currency, English) }
+	if rules.Velocity != VerdictAccept {
+		if w.dayCount > rules.DayCount || w.dayAmount > rules.DayAmount {
+			hit(ReasonVelocityDay, rules.Velocity, "%d payments of %s in 24 hours; the limits are %d and %s", w.dayCount, text(w.dayAmount), rules.DayCount, text(rules.DayAmount))
+		}
+		if w.monthCount > rules.MonthCount || w.monthAmount > rules.MonthAmount {
+			hit(ReasonVelocity30, rules.Velocity, "%d payments of %s in 30 days; the limits are %d and %s", w.monthCount, text(w.monthAmount), rules.MonthCount, text(rules.MonthAmount))
+		}
+	}
+	if rules.ManyPayees != VerdictAccept && w.payees > rules.ManyPayeesCount {
+		hit(ReasonManyPayees, rules.ManyPayees, "%d payees in 24 hours; the limit is %d", w.payees, rules.ManyPayeesCount)
+	}
+	if rules.NearCap != VerdictAccept && w.near && w.nearCap >= rules.NearCapCount {
+		hit(ReasonNearCap, rules.NearCap, "%d payments in 24 hours within %s of the cap", w.nearCap, text(rules.NearCapMargin))
+	}
+}
+
+// hasPaid reports whether the payer of an order has ever paid its payee.
+func hasPaid(ctx context.Context, tx *sqldb.Tx, o Order) (bool, error) {
+	var one int64
+	err := tx.QueryRow(ctx, "SELECT 1 FROM orders WHERE payer_id = $1 AND payee_user_id = $2 AND state = 'posted' LIMIT 1",
+		[]any{o.PayerID, o.PayeeUserID}, &one)
+	if sqldb.IsNoRows(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for payments to %s: %w", clip(o.PayeeUserID), err)
+	}
+	return true, nil
+}
+
+func recordHits(ctx context.Context, tx *sqldb.Tx, order uuid.UUID, hits []Hit) error {
+	for _, hit := range hits {
+		_, err := tx.Exec(ctx, "INSERT INTO screening_hits (order_id, rule, verdict, detail, at) VALUES ($1, $2, $3, $4, $5)",
+			order, hit.Rule, string(hit.Verdict), hit.Detail, hit.At)
+		if err != nil {
+			return fmt.Errorf("record that order %s met %s: %w", order, hit.Rule, err)
+		}
+	}
+	return nil
+}
+
+// HitsOfOrder returns the rules of screening that an order met, the hardest first.
+func HitsOfOrder(ctx context.Context, tx *sqldb.Tx, order uuid.UUID) ([]Hit, error) {
+	hits, err := sqldb.Collect(ctx, tx, "SELECT rule, verdict, detail, at FROM screening_hits WHERE order_id = $1 ORDER BY rule", []any{order},
+		func(rows *sqldb.Rows) (hit Hit, err error) {
+			err = rows.Scan(&hit.Rule, &hit.Verdict, &hit.Detail, &hit.At)
+			return hit, err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("rules that order %s met: %w", order, err)
+	}
+	slices.SortStableFunc(hits, func(a, b Hit) int { return severity(b.Verdict) - severity(a.Verdict) })
+	return hits, nil
+}
+
+// verdictOf returns what screening said to what a message asked for, as the inbox
+// records it.
+func verdictOf(handled Handled) Verdict {
+	switch handled.Outcome {
+	case OutcomeOrder:
+		if handled.Order != nil && handled.Order.State == StateUnderReview {
+			return VerdictReview
+		}
+		return VerdictAccept
+	case OutcomeRejected, OutcomeRefused:
+		return VerdictReject
+	}
+	return verdictNone
+}
+
+// addressPattern finds what a channel makes a link of. X bills a post with an
+// address tenfold, and a customer who expects none in public falls for none.
+var addressPattern = regexp.MustCompile(`(?i)(https?://|www\.)`)
+
+// screenOutgoing judges what is to go out, and says why where it must not.
+func screenOutgoing(r OutboxRow) (Verdict, string) {
+	public := r.Kind == OutboxReply || r.Kind == OutboxAnnouncement
+	if public && addressPattern.MatchString(r.Text) {
+		return VerdictReject, "screening: an address in public"
+	}
+	return VerdictAccept, ""
+}

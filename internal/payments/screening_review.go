@@ -1,0 +1,104 @@
+package payments
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+)
+
+// judge moves a new order to the state that rules, screening and ledger give it.
+func (h handling) judge(ctx context.Context, o *Order, payer Customer, to payee) error {
+	if reason := h.refusal(*o, payer, to); reason != "" {
+		return change(ctx, h.tx, o, StateRejected, ActorService, reason, h.now)
+	}
+	verdict, hits, err := h.screen(ctx, *o, to)
+	if err != nil {
+		return err
+	}
+	if err := recordHits(ctx, h.tx, o.ID, hits); err != nil {
+		return err
+	}
+	switch verdict {
+	case VerdictReject:
+		return change(ctx, h.tx, o, StateRejected, ActorService, hits[0].Rule, h.now)
+	case VerdictReview: // nothing is held: whether it can be is seen when staff let it go on
+		o.ExpiresAt = h.now.Add(h.config.Screening.ReviewTerm)
+		return change(ctx, h.tx, o, StateUnderReview, ActorService, hits[0].Rule, h.now)
+	}
+	return h.settle(ctx, o, payer, to)
+}
+
+// Release lets an order go on that waits for staff, exactly as if screening had
+// accepted it: the rules are asked again and the money is held, or the payee is
+// waited for. Who does it and why stands in the order's history. An order that is
+// not under review, or no longer, is CodeConflict.
+func (s *Service) Release(ctx context.Context, id uuid.UUID, actor, reason string) (Order, error) {
+	return s.review(ctx, id, actor, reason, func(ctx context.Context, h handling, o *Order) error {
+		// The decision is staff's, what follows from it the service's: two events.
+		if err := recordOrderEvent(ctx, h.tx, o.ID, o.events, OrderEvent{At: h.now, Actor: actor, From: o.State, To: o.State, Reason: reason}); err != nil {
+			return err
+		}
+		if _, err := h.tx.Exec(ctx, "UPDATE orders SET events = events + 1 WHERE id = $1", o.ID); err != nil {
+			return fmt.Errorf("count the events of order %s: %w", o.ID, err)
+		}
+		o.events++
+		payer, err := FindCustomerByID(ctx, h.tx, o.PayerID)
+		if err != nil {
+			return err
+		}
+		to, err := loadPayee(ctx, h.tx, *o)
+		if err != nil {
+			return err
+		}
+		if refused := h.refusal(*o, payer, to); refused != "" {
+			return change(ctx, h.tx, o, StateRejected, ActorService, refused, h.now)
+		}
+		return h.settle(ctx, o, payer, to)
+	})
+}
+
+// RejectReviewed ends an order that waits for staff. The reason is private.
+func (s *Service) RejectReviewed(ctx context.Context, id uuid.UUID, actor, reason string) (Order, error) {
+	return s.review(ctx, id, actor, reason, func(ctx context.Context, h handling, o *Order) error {
+		return change(ctx, h.tx, o, StateRejected, actor, reason, h.now)
+	})
+}
+
+// review decides on an order that waits for staff, and tells the payer.
+func (s *Service) review(ctx context.Context, id uuid.UUID, actor, reason string, decide func(ctx context.Context, h handling, o *Order) error) (Order, error) {
+	if err := validAct(actor, reason); err != nil {
+		return Order{}, err
+	}
+	now := s.engine.Now()
+	var o Order
+	err := s.db.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		var err error
+		if o, err = lockOrder(ctx, tx, id); err != nil {
+			return err
+		}
+		if o.State != StateUnderReview || !now.Before(o.ExpiresAt) {
+			return ledger.Errorf(ledger.CodeConflict, "order %s does not wait for a review (it is %s)", o.ID, stateAt(o, now)).InField("order")
+		}
+		if err := decide(ctx, handling{Service: s, tx: tx, now: now}, &o); err != nil {
+			return err
+		}
+		return s.sayTx(ctx, tx, o, "reviewed", orderText(o, s.config, false), now)
+	})
+	if err != nil {
+		return Order{}, fmt.Errorf("review order %s: %w", id, err)
+	}
+	return o, nil
+}
+
+// stateAt is the state of an order, also where the sweeper has not come by yet.
+func stateAt(o Order, now time.Time) State {
+	if o.State.Open() && !o.ExpiresAt.IsZero() && !now.Before(o.ExpiresAt) {
+		return StateExpired
+	}
+	return o.State
+}
