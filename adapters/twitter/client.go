@@ -54,6 +54,7 @@ type Client struct {
 	opts    Options
 	base    string
 	metrics *metrics
+	today   daySet // what X bills once a day
 
 	mu      sync.Mutex
 	blocked map[endpoint]time.Time // until when X takes no more requests
@@ -67,6 +68,9 @@ const (
 	endpointCompliance endpoint = "compliance"
 	endpointRules      endpoint = "rules"
 	endpointMentions   endpoint = "mentions"
+	endpointSearch     endpoint = "search"
+	endpointDirectRead endpoint = "direct_read"
+	endpointDirect     endpoint = "direct_send"
 	endpointLookup     endpoint = "lookup"
 	endpointUsers      endpoint = "users"
 	endpointCreate     endpoint = "create"

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"tweetledger/adapters/twitter"
 	"tweetledger/adapters/twitter/xsim"
 	"tweetledger/internal/payments"
@@ -95,8 +97,14 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, xsim.Options{})
+}
+
+func newWorldWith(t *testing.T, opts xsim.Options) *world {
+	t.Helper()
 	w := &world{t: t, clock: newClock(), idle: make(chan time.Time)}
-	w.sim = xsim.New(xsim.Options{Clock: w.clock.Now, After: func(time.Duration) <-chan time.Time { return w.idle }})
+	opts.Clock, opts.After = w.clock.Now, func(time.Duration) <-chan time.Time { return w.idle }
+	w.sim = xsim.New(opts)
 	for handle, id := range map[string]string{"SmoneyFR": bankID, "marie_test": marieID, "yoann_test": yoannID, "ACF_France": charityID} {
 		w.sim.AddUser(id, handle, handle)
 	}
@@ -114,12 +122,17 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) newClient(address string) *twitter.Client {
 	w.t.Helper()
+	return w.newClientWith(address, nil)
+}
+
+func (w *world) newClientWith(address string, registry prometheus.Registerer) *twitter.Client {
+	w.t.Helper()
 	transport := &http.Transport{}
 	w.t.Cleanup(transport.CloseIdleConnections)
 	client, err := twitter.NewClient(twitter.Options{
 		BaseURL: address, AppToken: twitter.StaticToken(w.sim.AppToken()), UserToken: twitter.StaticToken(w.sim.UserToken(bankID)),
 		HTTPClient: &http.Client{Transport: transport}, Clock: w.clock.Now, After: w.clock.After,
-		Jitter: func(time.Duration) time.Duration { return 0 },
+		Jitter: func(time.Duration) time.Duration { return 0 }, Registerer: registry,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -18,6 +18,9 @@ import (
 const (
 	ViaStream   = "stream"
 	ViaMentions = "mentions"
+	ViaSearch   = "search"
+	ViaWebhook  = "webhook"
+	ViaDirect   = "direct" // read from the bank's direct messages
 	ViaLookup   = "lookup"
 	ViaArchive  = "archive"
 	ViaImport   = "import"

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
+	"time"
 
 	"tweetledger/internal/payments"
 	"tweetledger/ledger"
@@ -70,7 +70,7 @@ func (c *Client) lookupAnswers(ctx context.Context, page answerPage) map[string]
 	answers := map[string]LookupResult{}
 	users := page.Includes.directory()
 	for _, raw := range page.Data {
-		c.metrics.billed.Inc()
+		c.noteRead(resourcePost, ViaLookup, lenientID(raw), time.Time{})
 		m, err := decodeTweet(raw, users, ViaLookup)
 		if err != nil {
 			c.unreadable(ctx, ViaLookup, raw, err)
@@ -111,17 +111,12 @@ func (c *Client) UserID(ctx context.Context, handle string) (string, error) {
 	if !validHandle(handle) {
 		return "", ledger.Errorf(ledger.CodeInvalid, "%q is not a handle", clip(handle))
 	}
-	var answer struct {
-		Data []user `json:"data"`
-	}
-	what := call{endpoint: endpointUsers, method: http.MethodGet, path: "/2/users/by", query: url.Values{"usernames": {handle}}, token: c.opts.AppToken}
-	if err := c.do(ctx, what, &answer); err != nil {
+	users, err := c.users(ctx, []string{handle})
+	if err != nil {
 		return "", fmt.Errorf("looking up @%s: %w", handle, err)
 	}
-	for _, u := range answer.Data {
-		if strings.EqualFold(u.Username, handle) && u.ID != "" {
-			return string(u.ID), nil
-		}
+	if id := users.ids[strings.ToLower(handle)]; id != "" {
+		return string(id), nil
 	}
 	return "", ledger.Errorf(ledger.CodeNotFound, "X knows nobody called @%s", handle)
 }

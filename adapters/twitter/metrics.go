@@ -1,47 +1,93 @@
 package twitter
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
 
-// metrics are what an operator watches of the connection to X.
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are what an operator watches of the connection to X. docs/twitter.md,
+// "Watching it", says what to do about them.
 type metrics struct {
-	calls     *prometheus.CounterVec
-	remaining *prometheus.GaugeVec
-	billed    prometheus.Counter
-	messages  *prometheus.CounterVec
-	unread    *prometheus.CounterVec
-	connects  *prometheus.CounterVec
-	lag       prometheus.Histogram
-	gaps      prometheus.Counter
+	calls      *prometheus.CounterVec
+	remaining  *prometheus.GaugeVec
+	reads      *prometheus.CounterVec
+	billed     *prometheus.CounterVec
+	duplicates *prometheus.CounterVec
+	messages   *prometheus.CounterVec
+	unread     *prometheus.CounterVec
+	connects   *prometheus.CounterVec
+	ends       *prometheus.CounterVec
+	connected  *prometheus.GaugeVec
+	heard      *prometheus.GaugeVec
+	lag        *prometheus.HistogramVec
+	gaps       prometheus.Counter
+	backfills  *prometheus.CounterVec
+	webhooks   *prometheus.CounterVec
 }
 
 // newMetrics makes the metrics and registers them where there is a registry.
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
-	m := &metrics{
-		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tweetledger_twitter_calls_total", Help: "Requests to X by endpoint and HTTP status; none where there was no answer."}, []string{"endpoint", "status"}),
-		remaining: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tweetledger_twitter_rate_limit_remaining", Help: "Requests that X said are left in its window."}, []string{"endpoint", "window"}),
-		billed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tweetledger_twitter_posts_read_total", Help: "Posts read from X, which it bills; repeats within a UTC day are counted here and not there."}),
-		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tweetledger_twitter_messages_total", Help: "Messages handed over, by the way they came."}, []string{"via"}),
-		unread: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tweetledger_twitter_unreadable_total", Help: "Posts and events of X that could not be read, by the way they came."}, []string{"via"}),
-		connects: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tweetledger_twitter_stream_ends_total", Help: "Ends of a stream's connection, by stream and reason."}, []string{"stream", "reason"}),
-		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "tweetledger_twitter_stream_lag_seconds", Help: "Time from a post's creation to its arrival by stream.",
-			Buckets: []float64{0.5, 1, 2, 5, 10, 30, 60, 300, 1800}}),
-		gaps: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tweetledger_twitter_mention_gaps_total", Help: "Polls that could not reach back to the mentions read before."}),
+	var all []prometheus.Collector
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tweetledger_twitter_" + name, Help: help}, labels)
+		all = append(all, c)
+		return c
 	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tweetledger_twitter_" + name, Help: help}, labels)
+		all = append(all, g)
+		return g
+	}
+	m := &metrics{
+		calls:      counter("calls_total", "Requests to X by endpoint and HTTP status; none where there was no answer.", "endpoint", "status"),
+		remaining:  gauge("rate_limit_remaining", "Requests that X said are left in its window.", "endpoint", "window"),
+		reads:      counter("reads_total", "Posts, direct messages and users read from X, repeats included.", "resource"),
+		billed:     counter("reads_billed_total", "The same without what this process had read before on the same UTC day, which X bills once.", "resource"),
+		duplicates: counter("duplicates_total", "Posts and direct messages that this process had read before on the same UTC day, by the way they came again.", "via"),
+		messages:   counter("messages_total", "Messages handed over, by the way they came.", "via"),
+		unread:     counter("unreadable_total", "Posts and events of X that could not be read, by the way they came.", "via"),
+		connects:   counter("stream_connects_total", "Connections to a stream that X accepted.", "stream"),
+		ends:       counter("stream_ends_total", "Ends of a stream's connection and refused connects, by reason.", "stream", "reason"),
+		connected:  gauge("stream_connected", "1 while a stream is connected.", "stream"),
+		heard:      gauge("stream_heard_timestamp_seconds", "When a stream last sent something, a keep-alive included.", "stream"),
+		backfills:  counter("backfills_total", "Readings of what a gap in the stream has left out, by result.", "result"),
+		webhooks:   counter("webhook_requests_total", "Requests to the webhook, by what became of them.", "result"),
+		lag: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tweetledger_twitter_lag_seconds", Help: "Time from the creation of a post or message to its arrival, by the way it came first.",
+			Buckets: []float64{0.5, 1, 2, 5, 10, 30, 60, 300, 1800}}, []string{"via"}),
+		gaps: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tweetledger_twitter_mention_gaps_total", Help: "Readings that could not reach back to what was read before."}),
+	}
+	all = append(all, m.lag, m.gaps)
 	if registry == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.calls, m.remaining, m.billed, m.messages, m.unread, m.connects, m.lag, m.gaps} {
+	for _, c := range all {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// The resources that X bills reads of.
+const (
+	resourcePost   = "post"
+	resourceDirect = "dm_event"
+	resourceUser   = "user"
+)
+
+// noteRead counts a resource that X has sent, and how late it is where it is new.
+func (c *Client) noteRead(resource, via, id string, createdAt time.Time) {
+	now := c.opts.Clock()
+	c.metrics.reads.WithLabelValues(resource).Inc()
+	if !c.today.add(now, resource, id) {
+		c.metrics.duplicates.WithLabelValues(via).Inc()
+		return
+	}
+	c.metrics.billed.WithLabelValues(resource).Inc()
+	if !createdAt.IsZero() {
+		c.metrics.lag.WithLabelValues(via).Observe(now.Sub(createdAt).Seconds())
+	}
 }

@@ -35,18 +35,28 @@ const (
 // (its error), when X refuses for good (wrong token, no access: an *APIError), or
 // when handle keeps failing. A message that handle refuses with CodeInvalid is
 // noted and passed over. Declare the rules first: see DeclareRules.
-func (c *Client) Stream(ctx context.Context, handle func(context.Context, payments.Message) error) error {
-	what := call{endpoint: endpointStream, method: http.MethodGet, path: "/2/tweets/search/stream", query: tweetQuery(), token: c.opts.AppToken}
-	return c.follow(ctx, what, func(ctx context.Context, data json.RawMessage, line []byte) error {
-		m, err := DecodeEvent(line, ViaStream)
-		if err != nil {
-			c.unreadable(ctx, ViaStream, data, err)
-			return nil
-		}
-		c.metrics.billed.Inc()
-		c.metrics.lag.Observe(c.opts.Clock().Sub(m.CreatedAt).Seconds())
-		return c.offer(ctx, ViaStream, m.ID, func() error { return handle(ctx, m) })
-	})
+//
+// What is posted between two connections is not on the stream: see Listen.
+func (c *Client) Stream(ctx context.Context, handle Handler) error {
+	return c.follow(ctx, c.filtered(handle))
+}
+
+// Handler takes a message over. It must have stored it when it returns nil.
+type Handler func(ctx context.Context, m payments.Message) error
+
+func (c *Client) filtered(handle Handler) following {
+	return following{
+		what: call{endpoint: endpointStream, method: http.MethodGet, path: "/2/tweets/search/stream", query: tweetQuery(), token: c.opts.AppToken},
+		onEvent: func(ctx context.Context, data json.RawMessage, line []byte) error {
+			m, err := DecodeEvent(line, ViaStream)
+			if err != nil {
+				c.unreadable(ctx, ViaStream, data, err)
+				return nil
+			}
+			c.noteRead(resourcePost, ViaStream, m.ID, m.CreatedAt)
+			return c.offer(ctx, ViaStream, m.ID, func() error { return handle(ctx, m) })
+		},
+	}
 }
 
 // Compliance reads one partition (1 to 4) of the compliance stream and hands
@@ -54,7 +64,7 @@ func (c *Client) Stream(ctx context.Context, handle func(context.Context, paymen
 func (c *Client) Compliance(ctx context.Context, partition int, handle func(context.Context, payments.Deletion) error) error {
 	what := call{endpoint: endpointCompliance, method: http.MethodGet, path: "/2/tweets/compliance/stream", token: c.opts.AppToken,
 		query: url.Values{"partition": {strconv.Itoa(partition)}}}
-	return c.follow(ctx, what, func(ctx context.Context, data json.RawMessage, _ []byte) error {
+	return c.follow(ctx, following{what: what, onEvent: func(ctx context.Context, data json.RawMessage, _ []byte) error {
 		deletion, ok, err := decodeDeletion(data)
 		if err != nil {
 			c.unreadable(ctx, viaCompliance, data, err)
@@ -63,7 +73,7 @@ func (c *Client) Compliance(ctx context.Context, partition int, handle func(cont
 			return nil
 		}
 		return c.offer(ctx, viaCompliance, deletion.ID, func() error { return handle(ctx, deletion) })
-	})
+	}})
 }
 
 const viaCompliance = "compliance"
@@ -109,8 +119,18 @@ var (
 	errEnded  = errors.New("the stream was ended by X")
 )
 
+// following is a stream that is to be kept connected.
+type following struct {
+	what    call
+	onEvent func(ctx context.Context, data json.RawMessage, line []byte) error
+	// onConnect, where it is set, is called when X has accepted a connection, and
+	// heard whenever something came and was dealt with, keep-alives included.
+	onConnect, heard func()
+}
+
 // follow keeps a stream connected until there is a reason to stop.
-func (c *Client) follow(ctx context.Context, what call, onEvent func(ctx context.Context, data json.RawMessage, line []byte) error) error {
+func (c *Client) follow(ctx context.Context, f following) error {
+	what := f.what
 	var waits backoff
 	var budget connectBudget
 	for {
@@ -121,7 +141,7 @@ func (c *Client) follow(ctx context.Context, what call, onEvent func(ctx context
 			}
 			continue
 		}
-		err := c.connect(ctx, what, &waits, onEvent)
+		err := c.connect(ctx, f, &waits)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -135,7 +155,7 @@ func (c *Client) follow(ctx context.Context, what call, onEvent func(ctx context
 		}
 		wait := max(waits.next(kind), atLeast)
 		wait += c.opts.Jitter(wait / 4)
-		c.metrics.connects.WithLabelValues(string(what.endpoint), string(kind)).Inc()
+		c.metrics.ends.WithLabelValues(string(what.endpoint), string(kind)).Inc()
 		c.opts.Log.InfoContext(ctx, "stream ended, connecting again", "stream", what.endpoint, "in", wait, "error", err)
 		if err := c.wait(ctx, wait); err != nil {
 			return err
@@ -161,28 +181,39 @@ func failureOf(err error) (failureKind, time.Duration) {
 }
 
 // connect opens the stream once and reads it to its end, which is always an error.
-func (c *Client) connect(ctx context.Context, what call, waits *backoff, onEvent func(ctx context.Context, data json.RawMessage, line []byte) error) error {
+func (c *Client) connect(ctx context.Context, f following, waits *backoff) error {
 	reading, hangUp := context.WithCancel(ctx)
 	defer hangUp()
-	response, err := c.open(reading, hangUp, what)
+	response, err := c.open(reading, hangUp, f.what)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	c.opts.Log.InfoContext(ctx, "stream connected", "stream", what.endpoint)
+	stream := string(f.what.endpoint)
+	c.opts.Log.InfoContext(ctx, "stream connected", "stream", stream)
+	c.metrics.connects.WithLabelValues(stream).Inc()
+	c.metrics.connected.WithLabelValues(stream).Set(1)
+	defer c.metrics.connected.WithLabelValues(stream).Set(0)
+	if f.onConnect != nil {
+		f.onConnect()
+	}
 	in := bufio.NewReaderSize(response.Body, importBuffer)
 	for {
 		line, err := c.nextLine(reading, hangUp, in)
 		if len(line) > 0 {
 			waits.succeeded()
+			c.metrics.heard.WithLabelValues(stream).Set(float64(c.opts.Clock().Unix()))
 		}
 		if line = bytes.TrimSpace(line); len(line) > 0 && (err == nil || json.Valid(line)) {
-			if err := c.event(ctx, line, onEvent); err != nil {
+			if err := c.event(ctx, line, f.onEvent); err != nil {
 				return err
 			}
 		}
 		if err != nil {
 			return err
+		}
+		if f.heard != nil {
+			f.heard()
 		}
 	}
 }

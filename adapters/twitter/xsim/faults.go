@@ -19,7 +19,16 @@ const (
 	EndpointCreate     Endpoint = "create"
 	EndpointUsers      Endpoint = "users"
 	EndpointCompliance Endpoint = "compliance"
+	EndpointSearch     Endpoint = "search"
+	EndpointDirectRead Endpoint = "direct_read"
+	EndpointDirectSend Endpoint = "direct_send"
 )
+
+// Endpoints lists them.
+func Endpoints() []Endpoint {
+	return []Endpoint{EndpointStream, EndpointRules, EndpointMentions, EndpointLookup, EndpointCreate, EndpointUsers, EndpointCompliance,
+		EndpointSearch, EndpointDirectRead, EndpointDirectSend}
+}
 
 // Failure is what an endpoint answers instead of doing its work.
 type Failure struct {
@@ -30,11 +39,20 @@ type Failure struct {
 
 // faults are those on order. Server.mu guards them.
 type faults struct {
-	failures map[Endpoint]*Failure
-	cut      int
-	lose     int
-	silence  chan struct{} // closed when the silence ends; nil: none
+	failures  map[Endpoint]*Failure
+	cut       int
+	lose      int
+	duplicate int           // on the stream
+	deliver2  int           // on the webhook
+	hold      int           // how many more tweets are held back
+	held      []message     // those that are, the first one first
+	forge     int           // deliveries to the webhook with a wrong signature
+	unstored  int           // requests to create that are done and then answered with 503
+	silence   chan struct{} // closed when the silence ends; nil: none
 }
+
+// mostHeld bounds the tweets that are held back at a time.
+const mostHeld = 1000
 
 // Fail makes the next requests to an endpoint fail.
 func (s *Server) Fail(endpoint Endpoint, f Failure) {
@@ -55,6 +73,63 @@ func (s *Server) Lose(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.lose = n
+}
+
+// Duplicate puts each of the next n tweets on the stream, and on the webhook, twice.
+func (s *Server) Duplicate(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.duplicate, s.faults.deliver2 = n, n
+}
+
+// Hold keeps the next n tweets (at most 1,000) back: they come on the stream after
+// the one that follows them, the last of them first, or when Release is called.
+func (s *Server) Hold(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.hold = min(n, mostHeld)
+}
+
+// Release sends what is held back.
+func (s *Server) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.hold = 0
+	s.release()
+}
+
+// release sends what is held back, the last one first. s.mu is held.
+func (s *Server) release() {
+	for i := len(s.faults.held) - 1; i >= 0 && s.filtered != nil; i-- {
+		s.filtered.send(s.faults.held[i])
+	}
+	s.faults.held = nil
+}
+
+// Forge signs the next n deliveries to the webhook wrongly. A forgery is sent beside
+// the delivery, not instead of it: nobody repeats what was refused as forged.
+func (s *Server) Forge(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.forge = n
+}
+
+// LoseAnswers publishes the next n tweets or direct messages that are sent through the
+// API, and answers 503 all the same: whoever sent them does not know.
+func (s *Server) LoseAnswers(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.unstored = n
+}
+
+// loseAnswer answers 503 where that is on order. s.mu is held.
+func (s *Server) loseAnswer(w http.ResponseWriter) bool {
+	if s.faults.unstored == 0 {
+		return false
+	}
+	s.faults.unstored--
+	problem(w, http.StatusServiceUnavailable, "about:blank", "Service Unavailable", "Service Unavailable")
+	return true
 }
 
 // Silence stops everything on open streams, keep-alives too, until it is ended.

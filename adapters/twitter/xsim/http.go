@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -32,6 +30,11 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("POST /2/tweets", s.guard(EndpointCreate, func(c caller) bool { return c.userID != "" }, s.create))
 	mux.Handle("GET /2/users/{id}/mentions", s.guard(EndpointMentions, anyone, s.mentions))
 	mux.Handle("GET /2/users/by", s.guard(EndpointUsers, anyone, s.usersBy))
+	user := func(c caller) bool { return c.userID != "" }
+	mux.Handle("GET /2/tweets/search/recent", s.guard(EndpointSearch, anyone, s.search))
+	mux.Handle("GET /2/dm_events", s.guard(EndpointDirectRead, user, s.directEvents))
+	mux.Handle("GET /2/dm_conversations/with/{participant}/dm_events", s.guard(EndpointDirectRead, user, s.directEvents))
+	mux.Handle("POST /2/dm_conversations/with/{participant}/messages", s.guard(EndpointDirectSend, user, s.sendDirect))
 	mux.Handle("GET /2/users/{id}", s.guard(EndpointUsers, anyone, s.user))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, http.StatusNotFound, "about:blank", "Not Found", "Not Found")
@@ -107,7 +110,7 @@ func (s *Server) lookup(w http.ResponseWriter, r *http.Request) {
 		invalid(w, "ids", "size must be between 1 and 100")
 		return
 	}
-	answer(w, http.StatusOK, s.lookupPage(newView(r.URL.Query()), ids))
+	answer(w, http.StatusOK, s.lookupPage(s.view(r.URL.Query()), ids))
 }
 
 func (s *Server) lookupPage(v view, ids []string) json.RawMessage {
@@ -152,87 +155,6 @@ func (s *Server) page(v view, tweets []*tweet, problems []map[string]any, meta m
 		body["meta"] = meta
 	}
 	return line(body)
-}
-
-// mostMentions is how far back the mentions of a user can be read.
-const mostMentions = 800
-
-func (s *Server) mentions(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	size := 10
-	if given := q.Get("max_results"); given != "" {
-		n, err := strconv.Atoi(given)
-		if err != nil || n < 5 || n > 100 {
-			invalid(w, "max_results", "max_results must be between 5 and 100")
-			return
-		}
-		size = n
-	}
-	since := number(q.Get("since_id"))
-	start, err := parseTime(q.Get("start_time"))
-	if err != nil {
-		invalid(w, "start_time", "start_time must be a time like 2006-01-02T15:04:05Z")
-		return
-	}
-	before := ^uint64(0)
-	if token := q.Get("pagination_token"); token != "" {
-		if before, err = strconv.ParseUint(token, 32, 64); err != nil {
-			invalid(w, "pagination_token", "pagination_token is not one of ours")
-			return
-		}
-	}
-	window := mentionWindow{user: r.PathValue("id"), since: since, before: before, start: start, size: size}
-	answer(w, http.StatusOK, s.mentionsPage(newView(q), window))
-}
-
-// mentionWindow is which mentions are asked for: those of user with ids between
-// since and before, not older than start, at most size.
-type mentionWindow struct {
-	user          string
-	since, before uint64
-	start         time.Time
-	size          int
-}
-
-func (s *Server) mentionsPage(v view, window mentionWindow) json.RawMessage {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var found []*tweet
-	more := false
-	for i, seen := len(s.order)-1, 0; i >= 0 && seen < mostMentions; i-- {
-		t := s.order[i]
-		if !s.visible(t) || !t.latest() || t.is("retweeted") || !t.mentionsUser(window.user) {
-			continue
-		}
-		seen++
-		id := number(t.id)
-		if id <= window.since || t.createdAt.Before(window.start) {
-			break
-		}
-		if id >= window.before {
-			continue
-		}
-		if len(found) == window.size {
-			more = true
-			break
-		}
-		found = append(found, t)
-	}
-	meta := map[string]any{"result_count": len(found)}
-	if len(found) > 0 {
-		meta["newest_id"], meta["oldest_id"] = found[0].id, found[len(found)-1].id
-	}
-	if more {
-		meta["next_token"] = fmt.Sprintf("%016s", strconv.FormatUint(number(found[len(found)-1].id), 32))
-	}
-	return s.page(v, found, nil, meta)
-}
-
-func parseTime(s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	return time.Parse(time.RFC3339, s)
 }
 
 // visible reports whether anybody may see t.
@@ -283,6 +205,9 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	}
 	s.written[author+" "+request.Text] = true
 	s.publish(t)
+	if s.loseAnswer(w) {
+		return
+	}
 	answer(w, http.StatusCreated, map[string]any{"data": map[string]any{"id": t.id, "text": escape(t.text), "edit_history_tweet_ids": []string{t.id}}})
 }
 

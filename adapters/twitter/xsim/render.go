@@ -11,10 +11,19 @@ import (
 type view struct {
 	fields     map[string]bool
 	expansions map[string]bool
+	posts      bool // in the names of posts
 }
 
-func newView(q url.Values) view {
-	return view{set(q.Get("tweet.fields")), set(q.Get("expansions"))}
+func (s *Server) view(q url.Values) view {
+	return view{set(q.Get("tweet.fields")), set(q.Get("expansions")), s.opts.PostNames}
+}
+
+// name gives a field the name that the view asks for.
+func (v view) name(field string) string {
+	if v.posts {
+		return strings.Replace(field, "tweet", "post", 1)
+	}
+	return field
 }
 
 func set(list string) map[string]bool {
@@ -27,6 +36,9 @@ func set(list string) map[string]bool {
 	return names
 }
 
+// shortForm is how much of a long text a tweet itself shows.
+const shortForm = 270
+
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
 // escape does to texts what X does.
@@ -36,7 +48,13 @@ func escape(text string) string {
 
 // render returns t as JSON with the fields of the view.
 func (v view) render(t *tweet) map[string]any {
-	out := map[string]any{"id": t.id, "text": escape(t.text), "edit_history_tweet_ids": t.chain.ids}
+	out := map[string]any{"id": t.id, "text": escape(t.text), v.name("edit_history_tweet_ids"): t.chain.ids}
+	if runes := []rune(t.text); len(runes) > mostCharacters {
+		out["text"] = escape(string(runes[:shortForm])) + "…"
+		if v.fields["note_tweet"] {
+			out[v.name("note_tweet")] = map[string]any{"text": escape(t.text), "entities": map[string]any{"mentions": t.mentions}}
+		}
+	}
 	for field, value := range map[string]any{
 		"author_id":       t.authorID,
 		"conversation_id": t.conversation,
@@ -53,7 +71,7 @@ func (v view) render(t *tweet) map[string]any {
 		}
 	}
 	if v.fields["referenced_tweets"] && len(t.refs) > 0 {
-		out["referenced_tweets"] = t.refs
+		out[v.name("referenced_tweets")] = t.refs
 	}
 	if v.fields["in_reply_to_user_id"] && t.inReplyToID != "" {
 		out["in_reply_to_user_id"] = t.inReplyToID

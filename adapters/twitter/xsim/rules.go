@@ -58,7 +58,7 @@ func (s *Server) changeRules(w http.ResponseWriter, r *http.Request) {
 		case same >= 0:
 			problems = append(problems, map[string]any{"value": add.Value, "id": s.rules[same].ID, "title": "DuplicateRule", "type": problemType + "duplicate-rules"})
 		case !validRule(add.Value):
-			problems = append(problems, map[string]any{"value": add.Value, "title": "UnprocessableEntity", "type": problemType + "invalid-rules", "details": []string{"xsim knows @handle, from:, to:, #tag, is:, lang: and words, with - before them"}})
+			problems = append(problems, map[string]any{"value": add.Value, "title": "UnprocessableEntity", "type": problemType + "invalid-rules", "details": []string{"xsim knows @handle, from:, to:, #tag, is:, lang:, conversation_id: and words, with - before them"}})
 		case len(s.rules) >= maxRules:
 			problems = append(problems, map[string]any{"value": add.Value, "title": "RulesCapExceeded", "type": problemType + "rule-cap"})
 		default:
@@ -87,7 +87,7 @@ func validRule(value string) bool {
 			return false
 		}
 		key, _, operator := strings.Cut(strings.TrimPrefix(term, "-"), ":")
-		if operator && !slices.Contains([]string{"from", "to", "is", "lang"}, key) {
+		if operator && !slices.Contains([]string{"from", "to", "is", "lang", "conversation_id"}, key) {
 			return false
 		}
 	}
@@ -132,6 +132,8 @@ func (s *Server) holds(term string, t *tweet) bool {
 		return t.inReplyToID != "" && t.inReplyToID == s.userID(arg)
 	case "lang":
 		return t.lang == arg
+	case "conversation_id":
+		return t.conversation == arg
 	}
 	switch arg {
 	case "retweet":
@@ -144,7 +146,10 @@ func (s *Server) holds(term string, t *tweet) bool {
 	return false
 }
 
-// userID returns the id of a user named by handle or id; "-" for nobody.
+// nobody is what userID finds where there is nobody: an id that no user has.
+const nobody = "-"
+
+// userID returns the id of a user named by handle or id, or nobody.
 func (s *Server) userID(name string) string {
 	if id, ok := s.handles[strings.ToLower(name)]; ok {
 		return id
@@ -152,5 +157,5 @@ func (s *Server) userID(name string) string {
 	if s.users[name] != nil {
 		return name
 	}
-	return "-"
+	return nobody
 }

@@ -14,7 +14,8 @@ type Options struct {
 	Clock     func() time.Time                       // nil: time.Now
 	After     func(d time.Duration) <-chan time.Time // for keep-alives; nil: time.After
 	AppToken  string                                 // bearer token of the app; "": DefaultAppToken
-	MaxTweets int                                    // how many tweets are kept, the newest; 0: defaultMaxTweets
+	MaxTweets int                                    // how many tweets, and direct messages, are kept, the newest; 0: defaultMaxTweets
+	PostNames bool                                   // speak of posts, as the newest reference does, instead of tweets
 	Log       *slog.Logger                           // nil: discarded
 }
 
@@ -59,6 +60,9 @@ type Server struct {
 	listeners map[*subscriber]bool // of the compliance stream
 	faults    faults
 	joined    chan struct{} // closed and made anew when a stream connects
+	directs   []*direct     // oldest first
+	webhook   *webhook      // nil: none is registered
+	workers   sync.WaitGroup
 }
 
 // account is a user with what happened to the account.
@@ -97,9 +101,10 @@ func New(opts Options) *Server {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-// Close ends all open streams, so that the HTTP server around it can shut down.
+// Close ends all open streams and deliveries to the webhook, so that the HTTP server around it can shut down.
 func (s *Server) Close() {
 	s.once.Do(func() { close(s.closed) })
+	s.workers.Wait()
 }
 
 // AppToken is the bearer token that streams, rules and look-ups take.
@@ -118,11 +123,23 @@ func (s *Server) AddUser(id, handle, name string) {
 }
 
 func (s *Server) addUser(id, handle, name string) {
-	if old := s.users[id]; old != nil {
-		delete(s.handles, strings.ToLower(old.Handle))
+	a := s.users[id]
+	if a == nil {
+		a = &account{}
+		s.users[id] = a
+	} else {
+		delete(s.handles, strings.ToLower(a.Handle))
 	}
-	s.users[id] = &account{User: User{ID: id, Handle: handle, Name: name}}
+	a.User = User{ID: id, Handle: handle, Name: name}
 	s.handles[strings.ToLower(handle)] = id
+}
+
+// FindUser returns the id of an account that is named by handle or id.
+func (s *Server) FindUser(name string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.userID(strings.TrimPrefix(name, "@"))
+	return id, id != nobody
 }
 
 // Suspend makes an account and its tweets invisible, as X does to offenders.

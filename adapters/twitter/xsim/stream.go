@@ -64,7 +64,17 @@ func (s *Server) deliver(t *tweet) {
 		s.faults.cut--
 		m.cut = true
 	}
+	if s.faults.hold > 0 && !m.cut {
+		s.faults.hold--
+		s.faults.held = append(s.faults.held, m)
+		return
+	}
 	s.filtered.send(m)
+	if s.faults.duplicate > 0 && !m.cut {
+		s.faults.duplicate--
+		s.filtered.send(m)
+	}
+	s.release()
 }
 
 // announceDeletion tells the compliance stream. s.mu is held.
@@ -98,7 +108,7 @@ func line(body any) []byte {
 // connection; a new one takes the place of the old, so that a client that was cut
 // off need not wait until the server has noticed.
 func (s *Server) serveFiltered(w http.ResponseWriter, r *http.Request) {
-	sub := newSubscriber(newView(r.URL.Query()), 0)
+	sub := newSubscriber(s.view(r.URL.Query()), 0)
 	s.mu.Lock()
 	if old := s.filtered; old != nil {
 		old.send(message{line: disconnectError("This stream was replaced by a newer connection"), last: true})

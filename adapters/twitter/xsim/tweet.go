@@ -118,6 +118,7 @@ func (s *Server) publish(t *tweet) *tweet {
 		s.order = s.order[1:]
 	}
 	s.deliver(t)
+	s.notifyPost(t)
 	return t
 }
 
@@ -144,6 +145,7 @@ func (s *Server) Delete(id string) bool {
 	}
 	t.chain.deleted = true
 	s.announceDeletion(t)
+	s.notifyDeletion(t)
 	return true
 }
 
