@@ -289,16 +289,16 @@ func (v *verifier) readReleases(ctx context.Context) error {
 func (v *verifier) compareBalances(ctx context.Context) error {
 	stored := map[int64]*delta{}
 	rowsOf := map[int64]int{}
-	err := v.tx.Each(ctx, `SELECT account_no, side, currency, min_balance, max_balance, debits_posted, credits_posted,
+	err := v.tx.Each(ctx, `SELECT account_no, shard, side, currency, min_balance, max_balance, debits_posted, credits_posted,
 			debits_pending, credits_pending, closed_debits IS NOT NULL AND closed_credits IS NOT NULL
 		FROM balances ORDER BY account_no, shard`, nil, func(rows *sqldb.Rows) error {
-		var no int64
+		var no, shard int64
 		var side ledger.Side
 		var currency ledger.Currency
 		var minimum, maximum *ledger.Amount
 		var d delta
 		var closed bool
-		if err := rows.Scan(&no, &side, &currency, &minimum, &maximum, &d.debitsPosted, &d.creditsPosted,
+		if err := rows.Scan(&no, &shard, &side, &currency, &minimum, &maximum, &d.debitsPosted, &d.creditsPosted,
 			&d.debitsPending, &d.creditsPending, &closed); err != nil {
 			return err
 		}
@@ -316,6 +316,9 @@ func (v *verifier) compareBalances(ctx context.Context) error {
 		}
 		if want := a.account.Status == ledger.AccountClosed; closed != want {
 			v.report.add(subject, "balance that is fixed, as of a closed account", want, closed)
+		}
+		if shard >= int64(a.account.Shards) { // no engine would find it to write to
+			v.report.add(subject, "shard of a balance row", fmt.Sprintf("below %d", a.account.Shards), shard)
 		}
 		if stored[no] == nil {
 			stored[no] = &delta{}

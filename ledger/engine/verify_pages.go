@@ -299,8 +299,11 @@ func (w *pageWalk) finishTransaction() {
 // the first fifteen hours of the year 2000.
 const migratedSlots = 1 << 30
 
-// verifyTime checks that a page was recorded when its id says.
+// verifyTime checks that a page is of the date and was recorded when its id says.
 func (v *verifier) verifyTime(p *pageToVerify) {
+	if want := firstDay.AddDays(int(p.id >> slotBits)); want != p.date {
+		v.report.add(fmt.Sprintf("page %d", p.id), "effective date", want, p.date)
+	}
 	n := p.id & (1<<slotBits - 1)
 	if n < migratedSlots || n == int64(p.recorded.Sub(firstSlot)/slot) {
 		return

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -54,6 +55,10 @@ func (v *verifier) readPeriods(ctx context.Context) error {
 		if is := ledger.PeriodOf(p.From, v.engine.starts); is.ID != p.ID || is.From != p.From || is.To != p.To {
 			v.report.add("period "+p.ID, "first and last day", "those of its month", fmt.Sprintf("%s and %s", p.From, p.To))
 		}
+		delete(reached, p.ID)
+	}
+	for _, id := range slices.Sorted(maps.Keys(reached)) {
+		v.report.add("period "+id, "state", fmt.Sprintf("%s, as its trace says", reached[id]), "none: the period was taken out")
 	}
 	return v.readOpenings(ctx, periods)
 }

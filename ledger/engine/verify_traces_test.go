@@ -86,6 +86,26 @@ func TestVerifyNamesChangesWithoutATrace(t *testing.T) {
 				undo: []string{"UPDATE balances SET closed_debits = 0, closed_credits = 0 WHERE " + l.ofAccount(shut),
 					"UPDATE accounts SET status = 'closed' WHERE id = " + l.lit(shut.ID)},
 				want: []string{"account shut: state"}},
+			set("balance row that nobody would find", "balances", l.ofAccount(l.cash), "shard = 1", "shard = 0", "account cash: shard of a balance row"),
+		})
+		// Who takes the constraints away can do more.
+		waits := l.mustPost(l.on(date(2014, 10, 14)))
+		if db.Engine() == sqldb.SQLite {
+			for _, pragma := range []string{"foreign_keys = OFF", "ignore_check_constraints = ON"} {
+				if _, err := db.Pool().ExecContext(l.ctx, "PRAGMA "+pragma); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l.mustExec("DROP TRIGGER pages_no_update", "DROP TRIGGER pages_in_open_periods")
+		} else {
+			l.mustExec("ALTER TABLE period_changes DROP CONSTRAINT period_changes_period_id_fkey", "ALTER TABLE pages DROP CONSTRAINT page_of_date")
+		}
+		l.tampers([]tampering{
+			{name: "period taken out", do: []string{"DELETE FROM periods WHERE id = '2013-03'"},
+				undo: []string{"INSERT INTO periods (id, fiscal_year, starts_on, ends_on, status) VALUES ('2013-03', 2013, '2013-03-01', '2013-03-31', 'hard_closed')"},
+				want: []string{"period 2013-03: state"}},
+			set("page of another date", "pages", fmt.Sprintf("id = %d", waits.Place.PageID), "effective_date = '2014-10-13'", "effective_date = '2014-10-14'",
+				fmt.Sprintf("page %d: effective date", waits.Place.PageID)),
 		})
 	})
 }
