@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"tweetledger/internal/payments"
 	"tweetledger/ledger"
@@ -224,11 +225,25 @@ func (c *Client) users(ctx context.Context, handles []string) (directory, error)
 	return includes{Users: answer.Data}.directory(), nil
 }
 
+// direct sends a direct message of the outbox. X takes no key to send it once, so one
+// that is in doubt is looked for first.
+func (c *Client) direct(ctx context.Context, out payments.Outgoing) (string, error) {
+	if out.InDoubt {
+		id, err := c.FindDirect(ctx, out.RecipientID, out.Text, out.Since)
+		if err != nil {
+			return "", sendError(err)
+		}
+		if id != "" {
+			return id, nil
+		}
+	}
+	return c.SendDirect(ctx, out.RecipientID, out.Text)
+}
+
 // SendDirect sends a direct message to a user as the bank's account and returns the
-// id of the event that it became. X takes no key to send it once: see Direct. Errors
-// are those of Reply.
+// id of the event that it became. Errors are those of Reply.
 func (c *Client) SendDirect(ctx context.Context, userID, text string) (string, error) {
-	if size := len([]rune(text)); !validID(userID) || size == 0 || size > maxDirectRunes {
+	if size := utf8.RuneCountInString(text); !validID(userID) || size == 0 || size > maxDirectRunes {
 		return "", &payments.SendError{Permanent: true, Err: ledger.Errorf(ledger.CodeInvalid,
 			"a direct message needs the numeric id of its reader, not %q, and a text of 1 to %d characters", clip(userID), maxDirectRunes)}
 	}
@@ -239,16 +254,24 @@ func (c *Client) SendDirect(ctx context.Context, userID, text string) (string, e
 	}
 	err := c.do(ctx, call{endpoint: endpointDirect, method: http.MethodPost, path: "/2/dm_conversations/with/" + userID + "/messages",
 		body: map[string]string{"text": text}, token: c.opts.UserToken}, &answer)
-	var refused *APIError
 	switch {
-	case errors.As(err, &refused):
-		return "", &payments.SendError{Permanent: permanent(refused.Status), RetryAfter: refused.RetryAfter, Err: err}
 	case err != nil:
-		return "", err
+		return "", sendError(err)
 	case answer.Data.ID == "":
 		return "", ledger.Errorf(ledger.CodeUnavailable, "X sent a direct message to %s without saying its id", userID)
 	}
 	return string(answer.Data.ID), nil
+}
+
+// sendError makes a *payments.SendError of X's refusal to send. An answer of 5xx says
+// not whether it was sent. Any other error stays as it is: in doubt.
+func sendError(err error) error {
+	refused, ok := errors.AsType[*APIError](err)
+	if !ok {
+		return err
+	}
+	return &payments.SendError{Permanent: permanent(refused.Status), RetryAfter: refused.RetryAfter,
+		InDoubt: refused.Status >= http.StatusInternalServerError, Err: err}
 }
 
 // FindDirect looks for a direct message with this text that the bank's account sent to

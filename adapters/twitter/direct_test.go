@@ -129,3 +129,30 @@ func TestDirectMessagesOut(t *testing.T) {
 		t.Error("a handle is no id")
 	}
 }
+
+// TestDirectMessageOfTheOutboxIsSentOnce answers through the outbox's own door, and
+// sends nothing again that is in doubt and there.
+func TestDirectMessageOfTheOutboxIsSentOnce(t *testing.T) {
+	w := newWorld(t)
+	out := payments.Outgoing{ID: "row", Channel: twitter.ChannelDirect, InReplyTo: "7", RecipientID: marieID, Text: "bien reçu", Since: w.clock.Now()}
+	w.sim.LoseAnswers(1)
+	_, err := w.client.Reply(w.ctx, out)
+	if refused, ok := errors.AsType[*payments.SendError](err); !ok || refused.Permanent || !refused.InDoubt {
+		t.Fatalf("the answer was lost: %v", err)
+	}
+	out.InDoubt = true
+	w.sim.Fail(xsim.EndpointDirectRead, xsim.Failure{Status: 429, Times: 1, Reset: time.Minute})
+	_, err = w.client.Reply(w.ctx, out)
+	if refused, ok := errors.AsType[*payments.SendError](err); !ok || refused.Permanent || refused.RetryAfter != time.Minute {
+		t.Fatalf("it cannot be looked for: %v", err)
+	}
+	w.clock.advance(time.Minute)
+	id, err := w.client.Reply(w.ctx, out)
+	if sent := w.sim.Directs(marieID); err != nil || len(sent) != 1 || sent[0].ID != id || len(w.sim.Replies()) != 0 {
+		t.Errorf("%q, %v, sent %+v", id, err, sent)
+	}
+	out.Text = "et encore"
+	if _, err := w.client.Reply(w.ctx, out); err != nil || len(w.sim.Directs(marieID)) != 2 {
+		t.Errorf("in doubt and not there: %v", err)
+	}
+}

@@ -12,7 +12,8 @@ import (
 var _ payments.Replier = (*Client)(nil)
 
 // Reply implements payments.Replier: it publishes a reply, or an announcement as a
-// post of its own, as the bank's account.
+// post of its own, as the bank's account, and sends a direct message to the one
+// recipient that it has.
 // X's refusals are *payments.SendError: 429 says when to try again; 400, 403 and
 // 404 (a duplicate, a deleted tweet, an account that did not mention us) are
 // permanent; all else may pass. Where X could not be asked the error is another
@@ -21,7 +22,7 @@ func (c *Client) Reply(ctx context.Context, out payments.Outgoing) (string, erro
 	body := map[string]any{"text": out.Text}
 	switch {
 	case out.RecipientID != "": // never to be published
-		return "", &payments.SendError{Permanent: true, Err: ledger.Errorf(ledger.CodeInvalid, "outbox row %s is a direct message, and this client publishes posts", out.ID)}
+		return c.direct(ctx, out)
 	case out.Announcement && (out.InReplyTo != "" || out.Text == ""):
 		return "", &payments.SendError{Permanent: true, Err: ledger.Errorf(ledger.CodeInvalid, "an announcement needs a text, and answers nothing (%q)", clip(out.InReplyTo))}
 	case !out.Announcement && (!validID(out.InReplyTo) || out.Text == ""):
