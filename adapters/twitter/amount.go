@@ -32,7 +32,8 @@ const (
 
 // theAmount returns the one amount of the text, or why there is not exactly
 // one. Two amounts are refused even where they are equal: they may add up.
-func (s *scanned) theAmount(found []candidate) (ledger.Amount, *payments.Refusal) {
+func (s *scanned) theAmount() (ledger.Amount, *payments.Refusal) {
+	found := s.found
 	switch {
 	case len(found) == 0:
 		return 0, s.noAmount()
@@ -64,10 +65,10 @@ func (s *scanned) noAmount() *payments.Refusal {
 	return &payments.Refusal{Code: payments.RefusedNoAmount}
 }
 
-// amounts returns every number that has a currency, in order. A number without
+// findAmounts finds every number that has a currency, in order. A number without
 // one ("les 3 bières") is no amount.
-func (s *scanned) amounts() []candidate {
-	var found []candidate
+func (s *scanned) findAmounts() {
+	s.found = s.found[:0]
 	free := 0 // the first token that no earlier amount has taken
 	for i := 0; i < len(s.tokens); i++ {
 		if s.tokens[i].kind != numberToken {
@@ -77,11 +78,10 @@ func (s *scanned) amounts() []candidate {
 		if !ok {
 			continue
 		}
-		found = append(found, c)
+		s.found = append(s.found, c)
 		free = c.last + 1
 		i = c.last
 	}
-	return found
 }
 
 // amountAt judges the number at token i. Tokens before free belong to an
@@ -143,7 +143,7 @@ func (s *scanned) centsAfterSign(i int, left, right currencySign) (ledger.Amount
 		return 0, payments.RefusedCurrency
 	}
 	cents := s.tokens[i+2]
-	if left != noCurrency || right != euroSign || !s.glued(i+1) || !s.plainDigits(s.tokens[i]) || !s.plainDigits(cents) || cents.to-cents.from != 2 {
+	if left != noCurrency || right != euroSign || !s.glued(i+1) || !s.plainDigits(s.tokens[i]) || !s.plainDigits(cents) || cents.len() != 2 {
 		return 0, payments.RefusedAmbiguousAmount
 	}
 	whole, code := s.value(s.tokens[i])
@@ -159,7 +159,7 @@ func (s *scanned) centsAfterSign(i int, left, right currencySign) (ledger.Amount
 
 func (s *scanned) plainDigits(t token) bool {
 	for _, c := range s.chars[t.from:t.to] {
-		if !digit(c.r) {
+		if !c.class.is(digitClass) {
 			return false
 		}
 	}
@@ -177,10 +177,11 @@ func (s *scanned) currency(i int) currencySign {
 	case foreignToken:
 		return foreignSign
 	case wordToken:
-		if sign := currencyWord(s.word(t)); sign != noCurrency {
+		var buf [longestWord]byte
+		if sign := currencyWord(string(s.lower(t, 0, &buf))); sign != noCurrency {
 			return sign
 		}
-		if t.to-t.from == 3 && currencyCode(s.string(t, 0)) {
+		if t.len() == 3 && currencyCode(s.chars[t.from:t.to]) {
 			return foreignSign
 		}
 	default:
@@ -192,7 +193,7 @@ func (s *scanned) currency(i int) currencySign {
 // currency: of the words only codes stand there ("EUR 20", not "euros 20").
 func (s *scanned) currencyBefore(i int) currencySign {
 	sign := s.currency(i)
-	if sign != noCurrency && s.tokens[i].kind == wordToken && s.tokens[i].to-s.tokens[i].from != 3 {
+	if sign != noCurrency && s.tokens[i].kind == wordToken && s.tokens[i].len() != 3 {
 		return noCurrency
 	}
 	return sign
@@ -269,14 +270,23 @@ func (s *scanned) operatorBefore(first int) payments.RefusalCode {
 	if !joined {
 		return ""
 	}
-	switch s.word(s.tokens[i]) {
-	case "x", "à", "a", "ou", "or", "to", "et", "and", "fois", "times":
+	if joins(s.tokens[i], s) {
 		return payments.RefusedAmbiguousAmount
 	}
 	if r := s.mark(s.tokens[i]); minus(r) || strings.ContainsRune("×*✕✖+/÷:~", r) && r != 0 {
 		return payments.RefusedAmbiguousAmount
 	}
 	return ""
+}
+
+// joins reports whether t is a word that makes one amount of two numbers.
+func joins(t token, s *scanned) bool {
+	var buf [longestWord]byte
+	switch string(s.word(t, &buf)) {
+	case "x", "à", "a", "ou", "or", "to", "et", "and", "fois", "times":
+		return true
+	}
+	return false
 }
 
 func (s *scanned) after(last int) payments.RefusalCode {
@@ -309,9 +319,10 @@ func (s *scanned) after(last int) payments.RefusalCode {
 // ("12 euros 50", "20€ x 3", "€2 millions").
 func (s *scanned) continued(i int, endsInNumber bool) payments.RefusalCode {
 	t := s.tokens[i]
-	word := s.word(t)
+	var buf [longestWord]byte
+	word := string(s.word(t, &buf))
 	switch {
-	case t.kind == numberToken && t.to-t.from == 2 && s.standsAlone(i) && s.currency(i+1) == noCurrency:
+	case t.kind == numberToken && t.len() == 2 && s.standsAlone(i) && s.currency(i+1) == noCurrency:
 		return payments.RefusedAmbiguousAmount
 	case (word == "x" || s.mark(t) == '×' || s.mark(t) == '*') && i+1 < len(s.tokens) && s.tokens[i+1].kind == numberToken:
 		return payments.RefusedAmbiguousAmount
@@ -319,6 +330,14 @@ func (s *scanned) continued(i int, endsInNumber bool) payments.RefusalCode {
 		return payments.RefusedAmbiguousAmount
 	}
 	return ""
+}
+
+// word returns the lower-case text of a word token, nothing for every other kind.
+func (s *scanned) word(t token, buf *[longestWord]byte) []byte {
+	if t.kind != wordToken {
+		return nil
+	}
+	return s.lower(t, 0, buf)
 }
 
 func magnitude(word string) bool {
@@ -338,23 +357,6 @@ func minus(r rune) bool {
 	return false
 }
 
-// holdsSecret reports whether the text has a run of exactly six digits, as
-// secret codes have, that stands alone and is not the amount.
-func (s *scanned) holdsSecret(found []candidate) bool {
-	for i, t := range s.tokens {
-		if t.kind != numberToken || !s.standsAlone(i) {
-			continue
-		}
-		if s.plainDigits(t) && inAmount(found, i) {
-			continue
-		}
-		if s.sixDigits(t) {
-			return true
-		}
-	}
-	return false
-}
-
 // standsAlone reports whether the number at token i is not part of a word.
 func (s *scanned) standsAlone(i int) bool {
 	if s.glued(i) && (s.tokens[i-1].kind == wordToken || s.mark(s.tokens[i-1]) == '_') {
@@ -362,34 +364,4 @@ func (s *scanned) standsAlone(i int) bool {
 	}
 	next := i + 1
 	return next >= len(s.tokens) || !s.glued(next) || (s.tokens[next].kind != wordToken && s.mark(s.tokens[next]) != '_')
-}
-
-func inAmount(found []candidate, i int) bool {
-	for _, c := range found {
-		if c.first <= i && i <= c.last {
-			return true
-		}
-	}
-	return false
-}
-
-// sixDigits reports whether a number has a group of exactly six digits between
-// spaces.
-func (s *scanned) sixDigits(t token) bool {
-	const secretLength = 6
-	run, whole := 0, true
-	for _, c := range s.chars[t.from:t.to] {
-		switch {
-		case digit(c.r):
-			run++
-		case horizontalSpace(c.r):
-			if run == secretLength && whole {
-				return true
-			}
-			run, whole = 0, true
-		default:
-			run, whole = 0, false
-		}
-	}
-	return run == secretLength && whole
 }

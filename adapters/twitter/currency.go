@@ -17,9 +17,16 @@ func currencyWord(word string) currencySign {
 	return noCurrency
 }
 
-// currencyCode reports whether a word, written as it stands, is the code of a
-// currency other than the euro. Only capitals count: "20 top" is no money.
-func currencyCode(word string) bool {
-	c := ledger.Currency(word)
+// currencyCode reports whether a word of three letters, written as it stands, is the
+// code of a currency other than the euro. Only capitals count: "20 top" is no money.
+func currencyCode(word []char) bool {
+	var code [3]byte
+	for i, c := range word {
+		if c.r < 'A' || c.r > 'Z' {
+			return false
+		}
+		code[i] = byte(c.r)
+	}
+	c := ledger.Currency(code[:])
 	return c != ledger.EUR && c.Known()
 }

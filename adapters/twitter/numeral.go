@@ -91,12 +91,12 @@ func (s *scanned) takeApart(t token) (numeral, bool) {
 }
 
 // separator returns the separator at i and moves i to its last character.
-func (s *scanned) separator(i *int) rune {
-	if !horizontalSpace(s.chars[*i].r) {
+func (s *scanned) separator(i *int32) rune {
+	if !s.chars[*i].class.is(spaceClass) {
 		return s.chars[*i].r
 	}
 	start := *i
-	for horizontalSpace(s.chars[*i+1].r) {
+	for s.chars[*i+1].class.is(spaceClass) {
 		*i++
 	}
 	if *i > start {

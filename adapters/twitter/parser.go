@@ -2,7 +2,7 @@ package twitter
 
 import (
 	"strings"
-	"unicode"
+	"sync"
 	"unicode/utf8"
 
 	"tweetledger/internal/payments"
@@ -25,12 +25,6 @@ const (
 	maxMentions = 500
 )
 
-// DefaultHashtags are the hashtags that make a message a command. Source: the
-// service's rules (#envoyer since 2014), and their English names.
-func DefaultHashtags() []string {
-	return []string{"envoyer", "send", "don", "donner", "give"}
-}
-
 // Config says whose commands a Parser reads.
 type Config struct {
 	BankUserID string   // numeric id of the bank's account
@@ -38,88 +32,115 @@ type Config struct {
 	Hashtags   []string // without #; nil means DefaultHashtags
 }
 
-// Parser reads payment commands out of messages. It implements payments.Parser:
-// pure, safe for concurrent use, same message same answer.
+// Parser reads commands out of messages. It implements payments.Parser: safe for
+// concurrent use, same message same answer.
 type Parser struct {
 	bankID     string
 	bankHandle string
-	hashtags   map[string]string // lower-case hashtag to the language it is written in
+	hashtags   map[string]*hashtag // by tag in lower case
+	asciiTags  bool                // all of them are ASCII
+	runes      *runeTable
+	bytes      [256]byteKind
+	rooms      sync.Pool // of *scanned, to take texts apart in
 }
 
 // NewParser returns a Parser, or an Error with CodeInvalid where the
 // configuration cannot work.
 func NewParser(cfg Config) (*Parser, error) {
-	p := &Parser{bankID: cfg.BankUserID, bankHandle: strings.TrimPrefix(cfg.BankHandle, "@"), hashtags: map[string]string{}}
+	p := &Parser{bankID: cfg.BankUserID, bankHandle: strings.TrimPrefix(cfg.BankHandle, "@"), runes: newRuneTable(), bytes: newByteKinds(), asciiTags: true}
 	if !validID(p.bankID) {
 		return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a numeric user id; look up the id of the bank's account", clip(p.bankID)).InField("bank_user_id")
 	}
 	if !validHandle(p.bankHandle) {
 		return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a handle: letters, digits and _ only", clip(p.bankHandle)).InField("bank_handle")
 	}
-	tags := cfg.Hashtags
-	if tags == nil {
-		tags = DefaultHashtags()
+	pay := cfg.Hashtags
+	if pay == nil {
+		pay = DefaultHashtags()
 	}
-	for _, tag := range tags {
-		tag = strings.ToLower(strings.TrimPrefix(tag, "#"))
-		if !validHashtag(tag) {
-			return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a hashtag: letters, digits and _, with at least one letter", clip(tag)).InField("hashtags")
-		}
-		p.hashtags[tag] = hashtagLanguage(tag)
+	var err error
+	if p.hashtags, err = hashtags(pay); err != nil {
+		return nil, err
 	}
+	for tag := range p.hashtags {
+		p.asciiTags = p.asciiTags && asciiWordLength(tag) == len(tag)
+	}
+	p.rooms.New = func() any { return new(scanned) }
 	return p, nil
-}
-
-// hashtagLanguage is the language of whoever writes tag: the service is French,
-// so that all which is not known to be English counts as French.
-func hashtagLanguage(tag string) string {
-	switch tag {
-	case "send", "give", "pay", "donate":
-		return "en"
-	}
-	return "fr"
 }
 
 // Parse implements payments.Parser.
 func (p *Parser) Parse(m payments.Message) payments.Parsed {
-	parsed := payments.Parsed{Language: guessLanguage(m.Language)}
-	if reason := p.notOurs(m); reason != "" {
-		parsed.Ignored = reason
-		return parsed
+	if reason := p.notOurs(&m); reason != "" {
+		return payments.Parsed{Language: guessLanguage(m.Language), Ignored: reason}
 	}
-	var room [320]char // a usual tweet needs no heap
-	text := scanned{chars: normalize(room[:0], m.Text)}
-	var tokenRoom [96]token
-	text.tokens = text.scan(tokenRoom[:0])
+	if reason := p.glance(&m); reason != "" {
+		return payments.Parsed{Language: guessLanguage(m.Language), Ignored: reason}
+	}
+	return p.read(&m)
+}
+
+// read takes the text apart and finds out what it asks for.
+func (p *Parser) read(m *payments.Message) payments.Parsed {
+	text := p.rooms.Get().(*scanned)
+	defer p.leave(text)
+	parsed := payments.Parsed{Language: guessLanguage(m.Language)}
+	text.text = m.Text
+	text.chars = p.runes.normalize(text.chars[:0], m.Text)
+	text.tokens = text.tokens[:0]
+	text.scan()
 	text.cutRepost()
 
-	if !p.bankMentioned(m, &text) {
+	if !p.findMentions(m, text) && m.Kind != payments.Direct {
 		parsed.Ignored = payments.IgnoredNoMention
 		return parsed
 	}
-	amounts := text.amounts()
-	parsed.SecretWarning = text.holdsSecret(amounts)
-	text.dropQuotedCommands(p.hashtags)
-	tags := p.commandTags(&text)
-	if len(tags) == 0 {
+	text.findAmounts()
+	parsed.SecretWarning = text.holdsSecret()
+	p.findTags(text)
+	if len(text.tags) > 0 && text.dropQuotedCommands() {
+		p.findTags(text)
+		text.findAmounts()
+	}
+	if len(text.tags) == 0 {
 		parsed.Ignored = payments.IgnoredNoHashtag
 		return parsed
 	}
-	hashtag := text.lower(tags[0], 1)
-	parsed.Language = p.hashtags[hashtag]
-	p.readCommand(m, &text, tags, hashtag, &parsed)
+	tag, other := theCommand(text.tags)
+	parsed.Language = tag.language
+	switch {
+	case other != nil:
+		parsed.Refusal = text.refusal(payments.RefusedTwoCommands, text.tokens[other.token])
+	case tag.command == payments.CommandPay:
+		readPayment(m, text, tag.hashtag, &parsed)
+	default:
+		readOther(text, tag.hashtag, &parsed)
+	}
 	return parsed
+}
+
+// maxRoom bounds the characters of a room that is kept: most texts have 280.
+const maxRoom = 4096
+
+// leave keeps a room for the next text, without what this one said.
+func (p *Parser) leave(text *scanned) {
+	if cap(text.chars) > maxRoom {
+		return
+	}
+	text.text = ""
+	clear(text.mentions)
+	p.rooms.Put(text)
 }
 
 // notOurs tells from the message's frame, without reading it, that it is no
 // command to us.
-func (p *Parser) notOurs(m payments.Message) payments.IgnoreReason {
+func (p *Parser) notOurs(m *payments.Message) payments.IgnoreReason {
 	switch {
 	case m.Kind == payments.Repost || startsRepost(m.Text):
 		return payments.IgnoredRepost
 	case m.AuthorID == p.bankID:
 		return payments.IgnoredOwn
-	case len(m.Text) > maxTextBytes || utf8.RuneCountInString(m.Text) > maxTextRunes:
+	case len(m.Text) > maxTextBytes || (len(m.Text) > maxTextRunes && utf8.RuneCountInString(m.Text) > maxTextRunes):
 		return payments.IgnoredTooLong
 	}
 	return ""
@@ -131,16 +152,16 @@ func startsRepost(text string) bool {
 	return strings.HasPrefix(text, "RT @")
 }
 
-// readCommand sets parsed's Command, or its Refusal. The amount is judged before
+// readPayment sets parsed's Command, or its Refusal. The amount is judged before
 // the payee: it is what people get wrong.
-func (p *Parser) readCommand(m payments.Message, text *scanned, tags []token, hashtag string, parsed *payments.Parsed) {
-	amounts := text.amounts() // anew: what was quoted is gone
-	payee, payeeRefusal := p.payee(m, text)
-	if len(tags) > 1 && (len(amounts) > 1 || (payeeRefusal != nil && payeeRefusal.Code == payments.RefusedTwoPayees)) {
-		parsed.Refusal = text.refusal(payments.RefusedTwoCommands, tags[1])
+func readPayment(m *payments.Message, text *scanned, tag *hashtag, parsed *payments.Parsed) {
+	payee, payeeRefusal := text.payee(m.Kind)
+	if second := secondPayment(text.tags); second != nil &&
+		(len(text.found) > 1 || (payeeRefusal != nil && payeeRefusal.Code == payments.RefusedTwoPayees)) {
+		parsed.Refusal = text.refusal(payments.RefusedTwoCommands, text.tokens[second.token])
 		return
 	}
-	amount, amountRefusal := text.theAmount(amounts)
+	amount, amountRefusal := text.theAmount()
 	switch {
 	case amountRefusal != nil:
 		parsed.Refusal = amountRefusal
@@ -149,7 +170,7 @@ func (p *Parser) readCommand(m payments.Message, text *scanned, tags []token, ha
 	default:
 		parsed.Command = &payments.Command{
 			Name:        payments.CommandPay,
-			Hashtag:     hashtag,
+			Hashtag:     tag.tag,
 			Amount:      amount,
 			Currency:    ledger.EUR,
 			PayeeID:     payee.UserID,
@@ -159,33 +180,30 @@ func (p *Parser) readCommand(m payments.Message, text *scanned, tags []token, ha
 	}
 }
 
-// commandTags returns the hashtags that are commands, in order.
-func (p *Parser) commandTags(text *scanned) []token {
-	var tags []token
-	for _, t := range text.tokens {
-		if t.kind != hashtagToken {
-			continue
-		}
-		if _, ok := p.hashtags[text.lower(t, 1)]; ok {
-			tags = append(tags, t)
+// secondPayment returns the second hashtag that pays, or nil.
+func secondPayment(tags []commandTag) *commandTag {
+	seen := 0
+	for i := range tags {
+		if tags[i].pays() {
+			if seen++; seen == 2 {
+				return &tags[i]
+			}
 		}
 	}
-	return tags
+	return nil
 }
 
-// bankMentioned reports whether the text mentions the bank, by id where the
-// channel resolved the handle, by handle where it did not: nothing is bound to
-// the bank's own mention.
-func (p *Parser) bankMentioned(m payments.Message, text *scanned) bool {
-	for _, t := range text.tokens {
-		if t.kind != mentionToken {
-			continue
-		}
-		if _, who := p.resolve(m, text.string(t, 1)); who == theBank {
-			return true
+// readOther sets parsed's Command to one that moves no money.
+func readOther(text *scanned, tag *hashtag, parsed *payments.Parsed) {
+	command := &payments.Command{Name: tag.command, Hashtag: tag.tag, Language: tag.language}
+	if tag.command == payments.CommandCancel {
+		var second *token
+		if command.Reference, second = text.reference(); second != nil {
+			parsed.Refusal = text.refusal(payments.RefusedTwoCommands, *second)
+			return
 		}
 	}
-	return false
+	parsed.Command = command
 }
 
 // party is whom a mention turned out to be.
@@ -199,17 +217,22 @@ const (
 )
 
 // resolve finds whom handle named when the message was written. Two different
-// ids for one handle are no answer.
-func (p *Parser) resolve(m payments.Message, handle string) (payments.Mention, party) {
+// ids for one handle are no answer, and what is no handle as it was written (letters
+// of another script, characters inside that cannot be seen) names nobody.
+func (p *Parser) resolve(m *payments.Message, handle string) (payments.Mention, party) {
 	var found payments.Mention
-	for _, mention := range m.Mentions[:min(len(m.Mentions), maxMentions)] {
-		if !strings.EqualFold(mention.Handle, handle) || !validHandle(handle) {
+	if !validHandle(handle) {
+		return found, unresolved
+	}
+	for i := range m.Mentions[:min(len(m.Mentions), maxMentions)] {
+		mention := &m.Mentions[i]
+		if len(mention.Handle) != len(handle) || !strings.EqualFold(mention.Handle, handle) {
 			continue
 		}
 		if !validID(mention.UserID) || (found.UserID != "" && found.UserID != mention.UserID) {
 			return payments.Mention{}, unresolved
 		}
-		found = mention
+		found = *mention
 	}
 	switch found.UserID {
 	case "":
@@ -225,43 +248,64 @@ func (p *Parser) resolve(m payments.Message, handle string) (payments.Mention, p
 	return found, someoneElse
 }
 
+// mentioned is a mention of the text, and whom it named.
+type mentioned struct {
+	token int
+	who   party
+	named payments.Mention
+}
+
+// findMentions collects whom the text mentions, in order, and reports whether the
+// bank is among them: by id where the channel resolved the handle, by handle where it
+// did not, since nothing is bound to the bank's own mention.
+func (p *Parser) findMentions(m *payments.Message, text *scanned) bool {
+	bank := false
+	text.mentions = text.mentions[:0]
+	for i, t := range text.tokens {
+		if t.kind == mentionToken {
+			named, who := p.resolve(m, text.original(t, 1))
+			text.mentions = append(text.mentions, mentioned{i, who, named})
+			bank = bank || who == theBank
+		}
+	}
+	return bank
+}
+
 // payee returns the one user beside the bank whom the text mentions, or why
 // there is not exactly one. Mentioning the same payee twice names one payee.
-func (p *Parser) payee(m payments.Message, text *scanned) (payments.Mention, *payments.Refusal) {
+func (s *scanned) payee(kind payments.MessageKind) (payments.Mention, *payments.Refusal) {
 	var (
-		payee     payments.Mention
-		payeeAt   token
-		banks     int
-		lastBank  token
-		selfFound bool
+		payee             payments.Mention
+		payeeAt, lastBank int
+		banks             int
+		selfFound         bool
 	)
-	for _, t := range text.tokens {
-		if t.kind != mentionToken {
-			continue
+	for _, mention := range s.mentions {
+		if s.tokens[mention.token].kind != mentionToken {
+			continue // quoted
 		}
-		mention, who := p.resolve(m, text.string(t, 1))
-		switch who {
+		switch mention.who {
 		case unresolved:
-			return payee, text.refusal(payments.RefusedUnresolved, t)
+			return payee, s.refusal(payments.RefusedUnresolved, s.tokens[mention.token])
 		case theBank:
-			banks, lastBank = banks+1, t
+			banks, lastBank = banks+1, mention.token
 			continue
 		case thePayer:
 			selfFound = true
 		case someoneElse:
 		}
-		if payee.UserID != "" && payee.UserID != mention.UserID {
-			return payee, text.refusal(payments.RefusedTwoPayees, t)
+		if payee.UserID != "" && payee.UserID != mention.named.UserID {
+			return payee, s.refusal(payments.RefusedTwoPayees, s.tokens[mention.token])
 		}
-		payee, payeeAt = mention, t
+		payee, payeeAt = mention.named, mention.token
 	}
 	switch {
 	case payee.UserID != "" && selfFound:
-		return payee, text.refusal(payments.RefusedSelf, payeeAt)
+		return payee, s.refusal(payments.RefusedSelf, s.tokens[payeeAt])
 	case payee.UserID != "":
 		return payee, nil
-	case banks > 1:
-		return payee, text.refusal(payments.RefusedBank, lastBank)
+	case banks > 1 || (banks > 0 && kind == payments.Direct): // a direct message need not call the bank
+		return payee, s.refusal(payments.RefusedBank, s.tokens[lastBank])
 	}
 	return payee, &payments.Refusal{Code: payments.RefusedNoPayee}
 }
@@ -306,20 +350,6 @@ func validHandle(handle string) bool {
 		}
 	}
 	return true
-}
-
-// validHashtag reports whether tag, without #, is a hashtag to X.
-func validHashtag(tag string) bool {
-	letters := 0
-	for _, r := range tag {
-		if !wordRune(r) {
-			return false
-		}
-		if unicode.IsLetter(r) {
-			letters++
-		}
-	}
-	return letters > 0
 }
 
 // clip shortens foreign text so that an error stays one readable line.

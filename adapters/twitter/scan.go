@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"tweetledger/internal/payments"
 )
@@ -27,53 +28,58 @@ const (
 type token struct {
 	kind     tokenKind
 	spaced   bool
-	from, to int
+	from, to int32
 }
 
-// scanned is a text taken apart.
+func (t token) len() int { return int(t.to - t.from) }
+
+// scanned is a text taken apart. Its slices are used again for the next text.
 type scanned struct {
-	chars  []char
-	tokens []token
+	text     string // the original
+	chars    []char
+	tokens   []token
+	mentions []mentioned
+	tags     []commandTag
+	found    []candidate
 }
 
-// scan appends the text's tokens to into.
-func (s *scanned) scan(into []token) []token {
+// scan takes the text apart into tokens.
+func (s *scanned) scan() {
 	spaced := false
 	for i := 0; i < len(s.chars); {
-		r := s.chars[i].r
-		if horizontalSpace(r) {
+		if s.chars[i].class.is(spaceClass) {
 			spaced = true
 			i++
 			continue
 		}
 		kind, end := s.tokenAt(i)
-		into = append(into, token{kind: kind, spaced: spaced, from: i, to: end})
+		s.tokens = append(s.tokens, token{kind: kind, spaced: spaced, from: int32(i), to: int32(end)})
 		spaced = false
 		i = end
 	}
-	return into
 }
 
 // tokenAt returns kind and end of the token that starts at i.
 func (s *scanned) tokenAt(i int) (tokenKind, int) {
-	r := s.chars[i].r
+	r, c := s.chars[i].r, s.chars[i].class
 	switch {
-	case digit(r):
+	case c.is(letterClass):
+		if (r == 'h' || r == 'H') && s.startsLink(i) {
+			return linkToken, s.linkEnd(i)
+		}
+		return wordToken, s.lettersEnd(i)
+	case c.is(digitClass):
 		return numberToken, s.numberEnd(i)
-	case lineBreak(r):
+	case c.is(breakClass):
 		return breakToken, i + 1
+	case r == '€':
+		return euroToken, i + 1
+	case c.is(moneyClass):
+		return foreignToken, i + 1
 	case r == '@' && s.startsMention(i):
 		return mentionToken, s.wordEnd(i + 1)
 	case r == '#' && s.startsHashtag(i):
 		return hashtagToken, s.wordEnd(i + 1)
-	case r == '€':
-		return euroToken, i + 1
-	case r == '$' || (r >= 0x80 && unicode.Is(unicode.Sc, r)):
-		return foreignToken, i + 1
-	case (r == 'h' || r == 'H') && s.startsLink(i):
-		return linkToken, s.linkEnd(i)
-	case unicode.IsLetter(r):
-		return wordToken, s.lettersEnd(i)
 	}
 	return markToken, i + 1
 }
@@ -81,24 +87,24 @@ func (s *scanned) tokenAt(i int) (tokenKind, int) {
 // startsMention follows X's own rule for where a mention may start, so that an
 // e-mail address is none. Source: twitter-text, validMentionPrecedingChars.
 func (s *scanned) startsMention(i int) bool {
-	if i+1 >= len(s.chars) || !wordRune(s.chars[i+1].r) {
+	if i+1 >= len(s.chars) || !s.chars[i+1].class.is(wordClass) {
 		return false
 	}
-	if i == 0 {
-		return true
-	}
-	before := s.chars[i-1].r
-	return !asciiWord(before) && !strings.ContainsRune("!#$%&*@", before)
+	return i == 0 || mayPrecedeMention(s.chars[i-1].r)
+}
+
+func mayPrecedeMention(r rune) bool {
+	return r >= utf8.RuneSelf || !asciiWord(r) && !strings.ContainsRune("!#$%&*@", r)
 }
 
 // startsHashtag follows X's rule: a tag has a letter in it and does not start
 // inside a word. Source: twitter-text, validHashtag.
 func (s *scanned) startsHashtag(i int) bool {
-	if i > 0 && (wordRune(s.chars[i-1].r) || s.chars[i-1].r == '&') {
+	if i > 0 && (s.chars[i-1].class.is(wordClass) || s.chars[i-1].r == '&') {
 		return false
 	}
-	for j := i + 1; j < len(s.chars) && wordRune(s.chars[j].r); j++ {
-		if !unicode.IsDigit(s.chars[j].r) {
+	for j := i + 1; j < len(s.chars) && s.chars[j].class.is(wordClass); j++ {
+		if !s.chars[j].class.is(digitClass | otherDigitClass) {
 			return true
 		}
 	}
@@ -106,7 +112,7 @@ func (s *scanned) startsHashtag(i int) bool {
 }
 
 func (s *scanned) startsLink(i int) bool {
-	if i > 0 && wordRune(s.chars[i-1].r) {
+	if i > 0 && s.chars[i-1].class.is(wordClass) {
 		return false
 	}
 	return s.hasPrefix(i, "http://") || s.hasPrefix(i, "https://")
@@ -125,21 +131,21 @@ func (s *scanned) hasPrefix(i int, ascii string) bool {
 }
 
 func (s *scanned) wordEnd(i int) int {
-	for i < len(s.chars) && wordRune(s.chars[i].r) {
+	for i < len(s.chars) && s.chars[i].class.is(wordClass) {
 		i++
 	}
 	return i
 }
 
 func (s *scanned) lettersEnd(i int) int {
-	for i < len(s.chars) && (unicode.IsLetter(s.chars[i].r) || unicode.IsMark(s.chars[i].r)) {
+	for i < len(s.chars) && s.chars[i].class.is(letterClass|markClass) {
 		i++
 	}
 	return i
 }
 
 func (s *scanned) linkEnd(i int) int {
-	for i < len(s.chars) && !horizontalSpace(s.chars[i].r) && !lineBreak(s.chars[i].r) {
+	for i < len(s.chars) && !s.chars[i].class.is(spaceClass|breakClass) {
 		i++
 	}
 	return i
@@ -150,21 +156,21 @@ func (s *scanned) linkEnd(i int) int {
 // same line: which of these make sense is judged in amount.go.
 func (s *scanned) numberEnd(i int) int {
 	for i < len(s.chars) {
-		r := s.chars[i].r
+		r, c := s.chars[i].r, s.chars[i].class
 		switch {
-		case digit(r):
+		case c.is(digitClass):
 			i++
 		case r == '.' || r == ',' || r == '\'' || r == '’':
-			if i+1 >= len(s.chars) || !digit(s.chars[i+1].r) {
+			if i+1 >= len(s.chars) || !s.chars[i+1].class.is(digitClass) {
 				return i
 			}
 			i++
-		case horizontalSpace(r):
+		case c.is(spaceClass):
 			next := i
-			for next < len(s.chars) && horizontalSpace(s.chars[next].r) {
+			for next < len(s.chars) && s.chars[next].class.is(spaceClass) {
 				next++
 			}
-			if next >= len(s.chars) || !digit(s.chars[next].r) {
+			if next >= len(s.chars) || !s.chars[next].class.is(digitClass) {
 				return i
 			}
 			i = next
@@ -175,28 +181,37 @@ func (s *scanned) numberEnd(i int) int {
 	return i
 }
 
-// string returns the token's normalised text without its first skip characters.
-func (s *scanned) string(t token, skip int) string {
-	var b strings.Builder
-	for _, c := range s.chars[t.from+skip : t.to] {
-		b.WriteRune(c.r)
+// longestWord bounds, in bytes, the words and hashtags that can mean something here:
+// "centimes", "milliards", and hashtags of the configuration.
+const longestWord = 64
+
+// lower writes a token in lower case without its first skip characters into buf. It
+// returns nothing where that does not fit, and the token means nothing.
+func (s *scanned) lower(t token, skip int, buf *[longestWord]byte) []byte {
+	into := buf[:0]
+	for _, c := range s.chars[int(t.from)+skip : t.to] {
+		r := c.r
+		switch {
+		case 'A' <= r && r <= 'Z':
+			r += 'a' - 'A'
+		case r >= utf8.RuneSelf:
+			r = unicode.ToLower(r)
+		}
+		if len(into)+utf8.UTFMax > len(buf) {
+			return nil
+		}
+		into = utf8.AppendRune(into, r)
 	}
-	return b.String()
+	return into
 }
 
-// lower returns the token's text in lower case without its first skip characters.
-func (s *scanned) lower(t token, skip int) string {
-	return strings.ToLower(s.string(t, skip))
-}
-
-// word returns the lower-case text of a word token; "" for every other kind and
-// for words too long to be one that means something here.
-func (s *scanned) word(t token) string {
-	const longest = 12 // "centimes", "milliards", "sterling"
-	if t.kind != wordToken || t.to-t.from > longest {
+// original returns the token as it was written, without its first skip characters.
+// What was dropped or changed inside it is still there.
+func (s *scanned) original(t token, skip int) string {
+	if t.len() <= skip {
 		return ""
 	}
-	return s.lower(t, 0)
+	return s.text[s.chars[int(t.from)+skip].from:s.chars[t.to-1].to]
 }
 
 // mark returns the character of a mark token, 0 for any other.
@@ -218,8 +233,11 @@ func (s *scanned) refusal(code payments.RefusalCode, t token) *payments.Refusal 
 	return s.refusalAt(code, t.from, t.to)
 }
 
-func (s *scanned) refusalAt(code payments.RefusalCode, from, to int) *payments.Refusal {
-	return &payments.Refusal{Code: code, Start: int(s.chars[from].from), End: int(s.chars[to-1].to)}
+// refusalAt points at chars: bytes of the original are counted as code points.
+func (s *scanned) refusalAt(code payments.RefusalCode, from, to int32) *payments.Refusal {
+	first, last := s.chars[from].from, s.chars[to-1].to
+	start := utf8.RuneCountInString(s.text[:first])
+	return &payments.Refusal{Code: code, Start: start, End: start + utf8.RuneCountInString(s.text[first:last])}
 }
 
 // cutRepost drops everything from "RT @somebody" on: what follows are another
@@ -227,7 +245,7 @@ func (s *scanned) refusalAt(code payments.RefusalCode, from, to int) *payments.R
 func (s *scanned) cutRepost() {
 	for i := 0; i+1 < len(s.tokens); i++ {
 		t := s.tokens[i]
-		if t.kind != wordToken || t.to-t.from != 2 || s.tokens[i+1].kind != mentionToken {
+		if t.kind != wordToken || t.len() != 2 || s.tokens[i+1].kind != mentionToken {
 			continue
 		}
 		if first := s.chars[t.from].r; (first == 'R' || first == 'M') && s.chars[t.from+1].r == 'T' {
@@ -237,9 +255,11 @@ func (s *scanned) cutRepost() {
 	}
 }
 
-// dropQuotedCommands drops the quoted passages that hold a command: somebody
-// tells what another wrote. Quotation marks around other words stay.
-func (s *scanned) dropQuotedCommands(commands map[string]string) {
+// dropQuotedCommands drops the quoted passages that hold one of the command tags:
+// somebody tells what another wrote. Quotation marks around other words stay. It
+// reports whether it dropped anything.
+func (s *scanned) dropQuotedCommands() bool {
+	dropped := false
 	var unclosed []rune // searched for in vain: looked for once, however often it is opened
 	for i := 0; i < len(s.tokens); i++ {
 		closing := s.closingQuote(i)
@@ -254,13 +274,15 @@ func (s *scanned) dropQuotedCommands(commands map[string]string) {
 			unclosed = append(unclosed, closing)
 			continue
 		}
-		if s.holdsCommand(s.tokens[i:end], commands) {
+		if slices.ContainsFunc(s.tags, func(t commandTag) bool { return i < t.token && t.token < end }) {
 			for j := i; j <= end; j++ {
 				s.tokens[j].kind = breakToken
 			}
+			dropped = true
 		}
 		i = end
 	}
+	return dropped
 }
 
 // closingQuote returns the character that ends the quotation which token i
@@ -280,16 +302,4 @@ func (s *scanned) closingQuote(i int) rune {
 		}
 	}
 	return 0
-}
-
-func (s *scanned) holdsCommand(tokens []token, commands map[string]string) bool {
-	for _, t := range tokens {
-		if t.kind != hashtagToken {
-			continue
-		}
-		if _, ok := commands[s.lower(t, 1)]; ok {
-			return true
-		}
-	}
-	return false
 }

@@ -208,6 +208,7 @@ type commandJSON struct {
 	PayeeID     string          `json:"payee_id"`
 	PayeeHandle string          `json:"payee_handle"`
 	Language    string          `json:"language"`
+	Reference   string          `json:"reference,omitempty"`
 }
 
 func encodeCommand(c *Command) (any, error) {

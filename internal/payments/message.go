@@ -66,18 +66,26 @@ func DirectChannel(channel string) string { return channel + directSuffix }
 // linkChannel returns the channel that the users of a channel are linked on.
 func linkChannel(channel string) string { return strings.TrimSuffix(channel, directSuffix) }
 
-// CommandPay is the command that moves money. Others come with their issues.
-const CommandPay = "pay"
+// The commands. All but pay move no money.
+const (
+	CommandPay     = "pay"
+	CommandBalance = "balance" // tells the writer the wallet's balance, by direct message
+	CommandCancel  = "cancel"  // ends an order of the writer that was not confirmed yet
+	CommandHelp    = "help"
+	CommandLink    = "link" // tells where to link an account
+)
 
-// Command is what a message asks for, with the payee bound to a numeric id.
+// Command is what a message asks for, a payment's with the payee bound to a numeric
+// id. The payee and the amount of all others are empty.
 type Command struct {
-	Name        string // CommandPay
+	Name        string // CommandPay, …
 	Hashtag     string // as configured, lower case, without #: "envoyer"
 	Amount      ledger.Amount
 	Currency    ledger.Currency
 	PayeeID     string // numeric id of the mentioned payee
 	PayeeHandle string // without @
 	Language    string // "fr" or "en": the language to answer in
+	Reference   string // of the order that CommandCancel names, as Order.Reference; empty: the newest one
 }
 
 // RefusalCode says why a message that was meant as a command is not one.
