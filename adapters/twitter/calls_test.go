@@ -197,7 +197,7 @@ func TestReply(t *testing.T) {
 	w.sim.Delete(deleted)
 	uninvited := w.sim.Tweet(marieID, "il fait beau")
 	tests := map[string]payments.Outgoing{
-		"a duplicate":     {InReplyTo: command, Text: "@marie_test Confirmez sur notre page & à bientôt."},
+		"a duplicate":     {InReplyTo: w.sim.Tweet(marieID, "@SmoneyFR #envoyer 22€ @yoann_test"), Text: "@marie_test Confirmez sur notre page & à bientôt."},
 		"a deleted tweet": {InReplyTo: deleted, Text: "a"},
 		"not mentioned":   {InReplyTo: uninvited, Text: "b"},
 		"too long":        {InReplyTo: command, Text: strings.Repeat("c", 281)},

@@ -24,6 +24,7 @@ type metrics struct {
 	gaps       prometheus.Counter
 	backfills  *prometheus.CounterVec
 	webhooks   *prometheus.CounterVec
+	found      prometheus.Counter
 }
 
 // newMetrics makes the metrics and registers them where there is a registry.
@@ -59,7 +60,9 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		gaps: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tweetledger_twitter_mention_gaps_total", Help: "Readings that could not reach back to what was read before."}),
 	}
-	all = append(all, m.lag, m.gaps)
+	m.found = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tweetledger_twitter_replies_found_total", Help: "Posts that were not sent again since an earlier attempt had published them."})
+	all = append(all, m.lag, m.gaps, m.found)
 	if registry == nil {
 		return m, nil
 	}

@@ -3,6 +3,7 @@ package twitter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"tweetledger/internal/payments"
@@ -13,11 +14,12 @@ var _ payments.Replier = (*Client)(nil)
 
 // Reply implements payments.Replier: it publishes a reply, or an announcement as a
 // post of its own, as the bank's account, and sends a direct message to the one
-// recipient that it has.
-// X's refusals are *payments.SendError: 429 says when to try again; 400, 403 and
-// 404 (a duplicate, a deleted tweet, an account that did not mention us) are
-// permanent; all else may pass. Where X could not be asked the error is another
-// one: the reply may have been published, and X refuses its duplicate.
+// recipient that it has. What is in doubt is looked for first, and
+// what X refuses as a duplicate afterwards: where the account has it, that is the
+// answer. X's refusals are *payments.SendError: 429 says when to try again; 400, 403
+// and 404 (a deleted tweet, an account that did not mention us) are permanent; all
+// else may pass. After a 5xx, and where X could not be asked, it may have been
+// published all the same.
 func (c *Client) Reply(ctx context.Context, out payments.Outgoing) (string, error) {
 	body := map[string]any{"text": out.Text}
 	switch {
@@ -30,22 +32,58 @@ func (c *Client) Reply(ctx context.Context, out payments.Outgoing) (string, erro
 	case !out.Announcement:
 		body["reply"] = map[string]string{"in_reply_to_tweet_id": out.InReplyTo}
 	}
+	if out.InDoubt {
+		if err := c.mayCall(endpointCreate); err != nil {
+			return "", sendError(err) // no post, so no need to read for it either
+		}
+		id, err := c.findOwn(ctx, out)
+		if id != "" {
+			c.metrics.found.Inc()
+			return id, nil
+		}
+		if err != nil && !denied(err) {
+			return "", fmt.Errorf("whether outbox row %s was published is not known: %w", out.ID, err)
+		}
+	}
+	id, err := c.publish(ctx, out.ID, body)
+	if !isDuplicate(err) {
+		return id, sendError(err)
+	}
+	found, findErr := c.findOwn(ctx, out)
+	switch {
+	case found != "":
+		c.metrics.found.Inc()
+		return found, nil
+	case out.InDoubt && denied(findErr):
+		// X has it, and does not let us read under which id.
+		c.metrics.found.Inc()
+		return "", nil
+	case out.InDoubt || findErr != nil:
+		return "", &payments.SendError{InDoubt: true, Err: err}
+	}
+	return "", sendError(err) // the same words, said to somebody else
+}
+
+// publish posts as the bank's account and returns the post's id.
+func (c *Client) publish(ctx context.Context, row string, body map[string]any) (string, error) {
 	var answer struct {
 		Data struct {
 			ID numericID `json:"id"`
 		} `json:"data"`
 	}
-	err := c.do(ctx, call{endpoint: endpointCreate, method: http.MethodPost, path: "/2/tweets", body: body, token: c.opts.UserToken}, &answer)
-	var refused *APIError
-	switch {
-	case errors.As(err, &refused):
-		return "", &payments.SendError{Permanent: permanent(refused.Status), RetryAfter: refused.RetryAfter, Err: err}
-	case err != nil:
+	if err := c.do(ctx, call{endpoint: endpointCreate, method: http.MethodPost, path: "/2/tweets", body: body, token: c.opts.UserToken}, &answer); err != nil {
 		return "", err
-	case answer.Data.ID == "":
-		return "", ledger.Errorf(ledger.CodeUnavailable, "X published outbox row %s without saying its id", out.ID)
+	}
+	if answer.Data.ID == "" {
+		return "", ledger.Errorf(ledger.CodeUnavailable, "X published outbox row %s without saying its id", row)
 	}
 	return string(answer.Data.ID), nil
+}
+
+// denied reports whether X lets nobody with our access read what we asked for.
+func denied(err error) bool {
+	refused, ok := errors.AsType[*APIError](err)
+	return ok && (refused.Status == http.StatusForbidden || refused.Status == http.StatusNotFound)
 }
 
 // permanent reports whether X will refuse the same reply for ever. 401 is not: a

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -22,7 +23,8 @@ import (
 
 func (a *app) customerCommand() *cobra.Command {
 	command := &cobra.Command{Use: "customer", Short: "Enrol customers, link their Twitter accounts, set codes, top up wallets"}
-	command.AddCommand(a.customerAddCommand(), a.customerListCommand(), a.customerLinkCommand(), a.customerCodeCommand(),
+	command.AddCommand(a.customerAddCommand(), a.customerListCommand(), a.customerLinkCommand(),
+		a.customerLinkInviteCommand(), a.customerUnlinkCommand(), a.customerCodeCommand(),
 		a.customerTopUpCommand(), a.customerStatusCommand("block", "Block a customer, who then neither pays nor is paid",
 			"block keeps a customer from paying and from being paid, until unblock lifts it. The\nreason stands in the audit trail.", payments.Blocked),
 		a.customerStatusCommand("unblock", "Lift a customer's block",
@@ -171,6 +173,66 @@ one customer or payee; the same link twice changes nothing.`,
 		},
 	}
 	linkFlags(c, &id, &handle)
+	return c
+}
+
+func (a *app) customerLinkInviteCommand() *cobra.Command {
+	var actor string
+	c := &cobra.Command{
+		Use: "link-invite NUMBER", Short: "Make an address under which a customer links a Twitter account",
+		Long: `link-invite prints an address for this customer, and nobody else: hand it over on a way
+on which you know who is there. On the page the customer enters the secret code and then
+says on X's own page which account it is; nothing but its numeric id is kept. The address
+is good once, for rules.link_term; a new one ends the one before.`,
+		Example: `  tweetledger customer link-invite c-000017`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			service, s, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			if s.Twitter.ClientID == "" || s.Twitter.APIURL == "" {
+				return ledger.Errorf(ledger.CodeInvalid, "customers cannot link accounts themselves: set api_url and client_id, or use \"tweetledger customer link\"").InField("twitter.client_id")
+			}
+			invitation, err := service.InviteToLink(c.Context(), args[0], a.actor(actor))
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s\ngood until %s\n", invitation.Address, invitation.ExpiresAt.UTC().Format(time.RFC3339))
+			return err
+		},
+	}
+	actorFlag(c, &actor)
+	return c
+}
+
+func (a *app) customerUnlinkCommand() *cobra.Command {
+	var id, actor, reason string
+	c := &cobra.Command{
+		Use: "unlink NUMBER --twitter-id ID", Short: "Take a Twitter account from a customer",
+		Long: `unlink makes an account nobody's: its tweets are no orders any more, and payments to it
+wait for whoever links it next. Orders that were made before stay the customer's.`,
+		Example: `  tweetledger customer unlink c-000017 --twitter-id 700000101 --reason "account stolen"`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := checkTwitterID(id); err != nil {
+				return err
+			}
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			if err := service.UnlinkCustomer(c.Context(), twitter.Channel, id, args[0], a.actor(actor), reason); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "unlinked Twitter account %s from customer %s\n", id, args[0])
+			return err
+		},
+	}
+	c.Flags().StringVar(&id, "twitter-id", "", "numeric user id of the account")
+	required(c, "twitter-id")
+	actorFlag(c, &actor)
+	reasonFlag(c, &reason)
 	return c
 }
 

@@ -229,7 +229,7 @@ func (d *demo) close() error {
 
 // servePages serves the confirmation pages, and what operators look at.
 func (d *demo) servePages() error {
-	handler, err := console.New(d.payments, d.app.log())
+	handler, err := console.New(d.payments, nil, d.app.log())
 	if err != nil {
 		return err
 	}

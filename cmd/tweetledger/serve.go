@@ -41,6 +41,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Long: `serve runs until it is interrupted. It serves
 
   /confirm/…   the pages on which customers confirm payments (path of service.page_url)
+  /link/…      the pages on which customers link Twitter accounts, beside them, where
+               twitter.client_id is set
   /healthz     200 where the process and its database answer
   /metrics     Prometheus metrics
 
@@ -69,12 +71,19 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	if listen == "" {
 		listen = s.Service.Listen
 	}
-	pages, err := console.New(service, logger)
+	client, err := a.client(s)
 	if err != nil {
 		return err
 	}
-	client, err := a.client(s)
+	identifier, err := s.identifier(client, service.Config())
 	if err != nil {
+		return err
+	}
+	pages, err := console.New(service, identifier, logger)
+	if err != nil {
+		return err
+	}
+	if _, err := service.IndexHandles(ctx); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", listen)
@@ -154,6 +163,31 @@ func (a *app) client(s settings) (*twitter.Client, error) {
 	}
 	return twitter.NewClient(options)
 }
+
+// identifier returns who knows X's page on which customers say which account is
+// theirs, or nil where the configuration has no OAuth 2.0 client.
+func (s settings) identifier(client *twitter.Client, config payments.Config) (console.Identifier, error) {
+	if client == nil || s.Twitter.ClientID == "" {
+		return nil, nil
+	}
+	secret := ""
+	if s.getenv(clientSecretVariable) != "" || s.Twitter.ClientSecretFile != "" {
+		var err error
+		if secret, err = s.token(clientSecretVariable, s.Twitter.ClientSecretFile); err != nil {
+			return nil, err
+		}
+	}
+	linker, err := twitter.NewLinker(client, twitter.LinkOptions{ClientID: s.Twitter.ClientID, ClientSecret: secret,
+		AuthorizeURL: s.Twitter.AuthorizeURL, RedirectURL: config.LinkURL() + "/callback"})
+	if err != nil {
+		return nil, fmt.Errorf("configuration, [twitter]: %w", err)
+	}
+	return linker, nil
+}
+
+// clientSecretVariable names the environment variable that holds the secret of the
+// app's OAuth 2.0 client.
+const clientSecretVariable = "TWEETLEDGER_X_CLIENT_SECRET"
 
 // worker does what happens without anybody asking.
 type worker struct {

@@ -18,8 +18,8 @@ import (
 	"tweetledger/ledger"
 )
 
-//go:embed page/confirm.html
-var confirmHTML string
+//go:embed page/page.html
+var pageHTML string
 
 //go:embed page/style.css
 var styleCSS string
@@ -31,20 +31,27 @@ const (
 	handleTimeout = 20 * time.Second
 )
 
-// confirmPages serves the confirmation pages.
-type confirmPages struct {
-	service  *payments.Service
+// stage is what all pages have: words in a template, and headers around them.
+type stage struct {
 	log      *slog.Logger
 	template *template.Template
-	bank     string
 	headers  http.Header
+}
+
+// confirmPages serves the confirmation pages.
+type confirmPages struct {
+	stage
+	service  *payments.Service
+	bank     string
 	location *time.Location
 	idle     time.Duration
 }
 
 // New returns the handler of all pages. The confirmation pages are under the path
-// of the service's PageURL. The error says what is wrong with the configuration.
-func New(service *payments.Service, log *slog.Logger) (http.Handler, error) {
+// of the service's PageURL, and those on which customers link accounts under that
+// of its LinkURL, where there is an identifier. The error says what is wrong with
+// the configuration.
+func New(service *payments.Service, identifier Identifier, log *slog.Logger) (http.Handler, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -53,13 +60,12 @@ func New(service *payments.Service, log *slog.Logger) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address of the confirmation pages: %w", err)
 	}
-	parsed, err := template.New("confirm").Parse(confirmHTML)
+	parsed, err := template.New("page").Parse(pageHTML)
 	if err != nil {
-		return nil, fmt.Errorf("confirmation page: %w", err)
+		return nil, fmt.Errorf("template of the pages: %w", err)
 	}
-	p := &confirmPages{service: service, log: log, template: parsed, bank: config.BankName, location: service.Engine().Location(),
-		idle:    config.PageIdle,
-		headers: secureHeaders(address.Scheme == "https")}
+	p := &confirmPages{stage: stage{log: log, template: parsed, headers: secureHeaders(address.Scheme == "https", "'self'")},
+		service: service, bank: config.BankName, location: service.Engine().Location(), idle: config.PageIdle}
 	// A browser names the origin of every form that it sends. There is no cookie
 	// and no session here that another site could borrow; a form must come back
 	// with the stamp of a page that we have shown.
@@ -74,16 +80,24 @@ func New(service *payments.Service, log *slog.Logger) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+address.Path+"/{token}", p.respond(p.get))
 	mux.Handle("POST "+address.Path+"/{token}", origins.Handler(p.respond(p.post)))
+	if identifier == nil {
+		return mux, nil
+	}
+	links, err := newLinkPages(service, identifier, parsed, log)
+	if err != nil {
+		return nil, err
+	}
+	links.register(mux, origins)
 	return mux, nil
 }
 
 // secureHeaders keeps the page out of caches, frames and referrers, and lets it
-// load nothing but its own style.
-func secureHeaders(https bool) http.Header {
+// load nothing but its own style. Its forms may lead where formAction says.
+func secureHeaders(https bool, formAction string) http.Header {
 	hash := sha256.Sum256([]byte(styleCSS))
 	h := http.Header{}
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+base64.StdEncoding.EncodeToString(hash[:])+
-		"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		"'; form-action "+formAction+"; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -101,7 +115,7 @@ func secureHeaders(https bool) http.Header {
 	return h
 }
 
-func (p *confirmPages) respond(fn func(ctx context.Context, w http.ResponseWriter, r *http.Request)) http.Handler {
+func (p *stage) respond(fn func(ctx context.Context, w http.ResponseWriter, r *http.Request)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, values := range p.headers {
 			w.Header()[name] = values
@@ -193,11 +207,11 @@ func (p *confirmPages) broken(ctx context.Context, w http.ResponseWriter, err er
 	p.show(ctx, w, http.StatusServiceUnavailable, brokenPage(p.bank))
 }
 
-func (p *confirmPages) show(ctx context.Context, w http.ResponseWriter, status int, shown page) {
+func (p *stage) show(ctx context.Context, w http.ResponseWriter, status int, shown page) {
 	shown.Style = template.CSS(styleCSS) // our own, embedded
 	var body bytes.Buffer
 	if err := p.template.Execute(&body, shown); err != nil {
-		p.log.ErrorContext(ctx, "confirmation page not rendered", "error", err)
+		p.log.ErrorContext(ctx, "page not rendered", "page", shown.Title, "error", err)
 		http.Error(w, "unavailable", http.StatusInternalServerError)
 		return
 	}

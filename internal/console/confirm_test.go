@@ -31,6 +31,7 @@ type site struct {
 	handler http.Handler
 	notices []string
 	next    int
+	x       *simulated
 }
 
 type payParser struct{}
@@ -54,7 +55,7 @@ func must(t *testing.T, err error) {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, now: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
+	s := &site{t: t, now: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), x: &simulated{}}
 	e := engine.New(sqltest.SQLite(t), engine.Options{Clock: func() time.Time { return s.now }})
 	t.Cleanup(e.Close)
 	config := payments.DefaultConfig()
@@ -64,7 +65,7 @@ func newSite(t *testing.T) *site {
 	var err error
 	s.service, err = payments.New(e, config, payParser{}, payments.Options{})
 	must(t, err)
-	s.handler, err = console.New(s.service, nil)
+	s.handler, err = console.New(s.service, s.x, nil)
 	must(t, err)
 	ctx := t.Context()
 	must(t, s.service.Setup(ctx))

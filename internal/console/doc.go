@@ -1,3 +1,4 @@
-// Package console serves the pages that people use: today the one on which a
-// customer confirms a payment with the secret code.
+// Package console serves the pages that people use: the one on which a
+// customer confirms a payment with the secret code, and those on which a customer
+// links an account.
 package console

@@ -20,9 +20,16 @@ type page struct {
 	Title    string
 	Lead     string
 	Payment  *paymentShown
+	Account  *accountShown // on the page that links accounts
 	Problem  string
 	Form     *form
 	Footer   string
+}
+
+// accountShown is a customer's account, and what is linked to it.
+type accountShown struct {
+	NumberLabel, Number, PhoneLabel, Phone, LinkedLabel string
+	Linked                                              []string
 }
 
 type paymentShown struct{ AmountLabel, Amount, PayeeLabel, Payee, ReferenceLabel, Reference string }

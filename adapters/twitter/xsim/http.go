@@ -36,6 +36,8 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("GET /2/dm_conversations/with/{participant}/dm_events", s.guard(EndpointDirectRead, user, s.directEvents))
 	mux.Handle("POST /2/dm_conversations/with/{participant}/messages", s.guard(EndpointDirectSend, user, s.sendDirect))
 	mux.Handle("GET /2/users/{id}", s.guard(EndpointUsers, anyone, s.user))
+	mux.Handle("GET /2/users/{id}/tweets", s.guard(EndpointTimeline, anyone, s.timeline))
+	s.oauthRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, http.StatusNotFound, "about:blank", "Not Found", "Not Found")
 	})
@@ -69,6 +71,9 @@ func (s *Server) caller(r *http.Request) caller {
 	id, ok := strings.CutPrefix(token, userTokenPrefix)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if linked := s.oauth.tokens[token]; linked != "" {
+		id, ok = linked, true
+	}
 	if !ok || s.users[id] == nil {
 		return caller{}
 	}

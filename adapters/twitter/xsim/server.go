@@ -59,6 +59,7 @@ type Server struct {
 	filtered  *subscriber
 	listeners map[*subscriber]bool // of the compliance stream
 	faults    faults
+	oauth     oauthState
 	joined    chan struct{} // closed and made anew when a stream connects
 	directs   []*direct     // oldest first
 	webhook   *webhook      // nil: none is registered
