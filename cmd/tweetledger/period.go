@@ -149,8 +149,9 @@ func (a *app) periodCloseCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "close PERIOD", Short: "Close a period: --soft to finish it, then --hard for good",
 		Long: `close --soft ends the daily business of a month: from then on only adjustments are
-posted into it. close --hard ends it for good. The last period of a fiscal year is
-hard-closed with the year: "tweetledger year close".
+posted into it. close --hard ends it for good. Either closes all that is before it
+too, also months without postings. The last period of a fiscal year is hard-closed
+with the year: "tweetledger year close".
 
 Before that it makes sure that all of the period is sealed, that the earlier periods
 are closed as far, with --hard that the book verifies, and that reconciliation finds

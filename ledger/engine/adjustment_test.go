@@ -67,11 +67,15 @@ func postIntoClosed(w *world, prepare func()) {
 		{"first day of a soft-closed period", date(2014, 9, 1), false, ledger.CodePeriodClosed},
 		{"hard-closed period", date(2014, 8, 31), false, ledger.CodePeriodClosed},
 		{"adjustment in a hard-closed period", date(2014, 8, 1), true, ledger.CodePeriodClosed},
-		{"before any closed period", date(2014, 7, 31), false, ""},
+		{"month before, which nobody closed since it had no postings", date(2014, 7, 31), true, ledger.CodePeriodClosed},
+		{"first day of all", ledger.MinEffectiveDate, false, ledger.CodePeriodClosed},
 		{"after any closed period", date(2014, 10, 1), true, ""},
 		{"adjustment in a soft-closed period", date(2014, 9, 1), true, ""},
 	} {
 		prepare()
+		if c.on.Before(date(2014, 8, 1)) && w.db.Engine() == sqldb.CockroachDB {
+			w.BeCautious() // the statement that writes pages looks at the periods themselves, and no trigger does
+		}
 		made, err := w.Post(w.ctx, on(c.on, c.adjustment))
 		if c.want != "" {
 			w.refused(c.name, err, c.want, "effective_date")
@@ -96,7 +100,7 @@ func postIntoClosed(w *world, prepare func()) {
 	if want := []ledger.Code{"", ledger.CodePeriodClosed, "", ""}; !slices.Equal(got, want) {
 		w.t.Errorf("in one batch: got %q, want %q", got, want)
 	}
-	w.wantBalance(w.marie, before.Posted()+7, before.Available()+7)
+	w.wantBalance(w.marie, before.Posted()+6, before.Available()+6)
 	// In a transaction of the caller's a refusal leaves it usable.
 	err = w.db.Write(w.ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		_, err := w.PostTx(ctx, tx, on(date(2014, 9, 30), false))
@@ -107,7 +111,7 @@ func postIntoClosed(w *world, prepare func()) {
 	if err != nil {
 		w.t.Error(err)
 	}
-	w.wantBalance(w.marie, before.Posted()+8, before.Available()+8)
+	w.wantBalance(w.marie, before.Posted()+7, before.Available()+7)
 }
 
 // CockroachDB has no triggers: a page in a closed period that is written past the

@@ -17,10 +17,30 @@ func scanPeriod(rows *sqldb.Rows) (ledger.Period, error) {
 	return p, err
 }
 
-// closedPeriods returns the periods that are not open. There are twelve of a
+// storedClosedPeriods returns the periods that are not open. There are twelve of a
 // year at most.
-func closedPeriods(ctx context.Context, tx *sqldb.Tx) ([]ledger.Period, error) {
+func storedClosedPeriods(ctx context.Context, tx *sqldb.Tx) ([]ledger.Period, error) {
 	return sqldb.Collect(ctx, tx, "SELECT "+periodColumns+" FROM periods WHERE status <> 'open' ORDER BY starts_on", nil, scanPeriod)
+}
+
+// closedPeriods returns the days that are not open, as periods in the order of
+// time. A closed period closes all that is before it as far, also months that
+// nobody closed since they had no postings: what was posted there would change what
+// stood on every account when the period was closed, and what the next year opened
+// with. So each begins where the one before ends, the first with MinEffectiveDate.
+func closedPeriods(ctx context.Context, tx *sqldb.Tx) ([]ledger.Period, error) {
+	list, err := storedClosedPeriods(ctx, tx)
+	from := ledger.MinEffectiveDate
+	for i := range list {
+		list[i].From, from = from, list[i].To.AddDays(1)
+	}
+	hard := false
+	for i := len(list) - 1; i >= 0; i-- {
+		if hard = hard || list[i].Status == ledger.PeriodHardClosed; hard {
+			list[i].Status = ledger.PeriodHardClosed
+		}
+	}
+	return list, err
 }
 
 // FiscalYear returns the fiscal year that begins in a calendar year, or
@@ -300,11 +320,12 @@ func (s *periodStep) runChecks(ctx context.Context, tx *sqldb.Tx) error {
 	return nil
 }
 
-// isSealed refuses while pages of the period wait for the sealer.
+// isSealed refuses while pages of the period, or from before it, wait for the
+// sealer, which seals nothing that is closed.
 func isSealed(ctx context.Context, tx *sqldb.Tx, p ledger.Period) error {
 	var waiting int64
-	err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM unsealed_pages WHERE page_id >= $1 AND page_id < $2",
-		[]any{firstPage(p.From), firstPage(p.To.AddDays(1))}, &waiting)
+	err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM unsealed_pages WHERE page_id < $1",
+		[]any{firstPage(p.To.AddDays(1))}, &waiting)
 	if err != nil {
 		return fmt.Errorf("look for unsealed pages of period %s: %w", p.ID, err)
 	}
@@ -318,7 +339,7 @@ func isSealed(ctx context.Context, tx *sqldb.Tx, p ledger.Period) error {
 // earlierAreClosed refuses while an earlier period that has postings is not closed
 // at least as far as status. It looks at one page of each such period.
 func (e *Engine) earlierAreClosed(ctx context.Context, tx *sqldb.Tx, p ledger.Period, status ledger.PeriodStatus) error {
-	closed, err := closedPeriods(ctx, tx)
+	closed, err := storedClosedPeriods(ctx, tx)
 	if err != nil {
 		return fmt.Errorf("read the periods before %s: %w", p.ID, err)
 	}
@@ -348,7 +369,7 @@ func (e *Engine) earlierAreClosed(ctx context.Context, tx *sqldb.Tx, p ledger.Pe
 
 // laterAreOpen refuses while a later period is closed.
 func laterAreOpen(ctx context.Context, tx *sqldb.Tx, p ledger.Period) error {
-	closed, err := closedPeriods(ctx, tx)
+	closed, err := storedClosedPeriods(ctx, tx)
 	if err != nil {
 		return fmt.Errorf("read the periods after %s: %w", p.ID, err)
 	}

@@ -93,6 +93,7 @@ const (
 //	half a reference to what is undone           CHECK posting_undoes_one            yes     yes         yes
 //	page whose id is of another date             CHECK page_of_date                  yes     yes         yes
 //	page in a soft-closed or hard-closed period  trigger pages_in_open_periods       yes     yes         no
+//	  or before one
 //	balance below its floor, holds counted       CHECK balance_minimum               yes     yes         yes
 //	balance above its ceiling, holds counted     CHECK balance_maximum               yes     yes         yes
 //	pending below zero on a limited account      CHECK balance_pending               yes     yes         yes
@@ -108,6 +109,9 @@ const (
 //	UPDATE or DELETE of postings, pages,         triggers; on servers the grants     yes     grants      grants
 //	  requests, releases, seals, signed heads,     of the serving role
 //	  changes of periods and of accounts
+//	what an account, a balance's bounds, a       triggers; on servers the grants     yes     grants      grants,
+//	  hold or a period is changed; DELETE of        of the serving role                                  by table
+//	  balances, holds and periods
 //
 // One state is left to Verify and to sealing: a page in a closed period on
 // CockroachDB, which has no triggers, and whose CHECKs see one row only. There the
@@ -344,7 +348,8 @@ func (w *world) refusesClosedPeriods(made ledger.Transaction) {
 		{"adjustment in a hard-closed period", "pages", page(hardClosed+1, 1), nil, want},
 		{"adjustment in a soft-closed period", "pages", page(softClosed+1, 1), nil, sqldb.ClassNone},
 		{"page on the first day after", "pages", page(softClosed-1, 0), nil, sqldb.ClassNone},
-		{"page before the first closed period", "pages", page(75, 0), nil, sqldb.ClassNone},
+		{"page before the first closed period", "pages", page(75, 0), nil, want},
+		{"adjustment before the first closed period", "pages", page(76, 1), nil, want},
 	})
 	w.letTamper()
 	w.mustExec(fmt.Sprintf("DELETE FROM pages WHERE id < %d", made.Place.PageID), "DELETE FROM periods")
@@ -447,6 +452,21 @@ func TestSQLiteNeverChangesWhatWasRecorded(t *testing.T) {
 			if err := w.exec(statement); sqldb.ClassOf(err) != sqldb.ClassCheck || !strings.Contains(err.Error(), "never") {
 				t.Errorf("%s: got %v", statement, err)
 			}
+		}
+	}
+	for table, columns := range map[string][]string{"accounts": {"code", "name", "category", "side", "min_balance", "shards"},
+		"balances": {"shard", "side", "max_balance"}, "holds": {"amount", "credit_account_id", "expires_at", "status"}, "periods": {"starts_on", "fiscal_year"}} {
+		for _, column := range columns {
+			statement := "UPDATE " + table + " SET " + column + " = " + column
+			if err := w.exec(statement); sqldb.ClassOf(err) != sqldb.ClassCheck || !strings.Contains(err.Error(), "never") {
+				t.Errorf("%s: got %v", statement, err)
+			}
+		}
+		if table == "accounts" {
+			continue // one that nothing refers to may go
+		}
+		if err := w.exec("DELETE FROM " + table); sqldb.ClassOf(err) != sqldb.ClassCheck || !strings.Contains(err.Error(), "never") {
+			t.Errorf("delete from %s: got %v", table, err)
 		}
 	}
 	if err := w.exec("DELETE FROM accounts"); sqldb.ClassOf(err) != sqldb.ClassForeignKey {

@@ -24,6 +24,10 @@ func (w *world) letTamper() {
 	for _, table := range []string{"requests", "pages", "postings", "hold_releases", "seals"} {
 		w.mustExec("DROP TRIGGER "+table+"_no_update", "DROP TRIGGER "+table+"_no_delete")
 	}
+	for _, table := range []string{"accounts", "balances", "holds", "periods"} {
+		w.mustExec("DROP TRIGGER IF EXISTS "+table+"_fixed", "DROP TRIGGER IF EXISTS "+table+"_no_delete")
+	}
+	w.mustExec("DROP TRIGGER holds_ended")
 }
 
 // tampering is one change past the engine, what must be found, and the way back.
