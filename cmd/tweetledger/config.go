@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -76,6 +77,12 @@ type twitterSettings struct {
 	TokenFile     string   `toml:"token_file"`
 	UserTokenFile string   `toml:"user_token_file"`
 	Compliance    bool     `toml:"compliance"`
+
+	Stream            bool   `toml:"stream"`
+	DirectMessages    bool   `toml:"direct_messages"`
+	Webhook           bool   `toml:"webhook"`
+	WebhookPath       string `toml:"webhook_path"`
+	WebhookSecretFile string `toml:"webhook_secret_file"`
 
 	ClientID         string `toml:"client_id"`
 	ClientSecretFile string `toml:"client_secret_file"`
@@ -177,12 +184,18 @@ func (a *app) settings() (settings, error) {
 	if month := s.Book.FiscalYearStarts; month < 1 || month > 12 {
 		return settings{}, ledger.Errorf(ledger.CodeInvalid, "book.fiscal_year_starts is %d; it is a month, 1 to 12", month).InField(file)
 	}
+	if path := s.Twitter.WebhookPath; !webhookPath.MatchString(path) {
+		return settings{}, ledger.Errorf(ledger.CodeInvalid, "twitter.webhook_path is %q; write a path like /webhooks/x", path).InField(file)
+	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return settings{}, ledger.Errorf(ledger.CodeInvalid, "there is no setting %s; \"tweetledger init\" in an empty folder writes a file with all there are",
 			unknown[0]).InField(file)
 	}
 	return s, nil
 }
+
+// webhookPath is a path without surprises for whoever routes requests.
+var webhookPath = regexp.MustCompile(`^(/[a-zA-Z0-9._-]+)+$`)
 
 func (s settings) path(name string) string {
 	if filepath.IsAbs(name) {

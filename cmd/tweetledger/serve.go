@@ -49,8 +49,13 @@ func (a *app) serveCommand() *cobra.Command {
 and works the inbox, the outbox, the terms of orders and of holds. It seals what was
 posted, verifies the book every verify.interval, and announces heads where seal.publish
 says so; of several processes one does each of these. With twitter.api_url in the
-configuration it reads the stream of tweets and replies to them. Any number of
-processes may serve one book.
+configuration it replies to tweets, and one of several processes reads them: the
+stream, the mentions and, where twitter.direct_messages says so, direct messages. With
+twitter.webhook it also takes what X delivers, at
+
+  /webhooks/x  twitter.webhook_path
+
+Any number of processes may serve one book. docs/twitter.md tells about X.
 
 Notices to customers go to the log of --verbose, with phone numbers and links masked:
 a gateway for SMS is not part of this version.`,
@@ -90,8 +95,16 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", listen, err)
 	}
-	server := newServer(routes(pages, a.db, a.registry))
-	w := worker{service: service, client: client, settings: s, log: logger, notifier: notify.NewLog(a.log())}
+	w := worker{service: service, client: client, settings: s, log: logger, notifier: notify.NewLog(a.log()), woken: make(chan struct{}, 1)}
+	mux := routes(pages, a.db, a.registry)
+	webhook, err := w.webhookHandler()
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if webhook != nil {
+		mux.Handle(s.Twitter.WebhookPath, webhook)
+	}
+	server := newServer(mux)
 	if w.jobs, err = newJobs(service, s, a.registry, logger); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -196,7 +209,8 @@ type worker struct {
 	settings settings
 	log      *slog.Logger
 	notifier payments.Notifier
-	jobs     *jobs // what one process of several does; nil: none
+	jobs     *jobs         // what one process of several does; nil: none
+	woken    chan struct{} // gets a value when the inbox has something new; nil: it is looked at every inboxInterval
 	// observe, where it is set, is told what became of each message.
 	observe func(payments.Message, payments.Handled)
 	purged  func(payments.Deletion) // likewise of deletions
@@ -208,7 +222,6 @@ const (
 	outboxInterval = time.Second
 	inboxInterval  = 5 * time.Second
 	sweepInterval  = time.Minute
-	pollInterval   = time.Minute
 	sealInterval   = time.Second
 	dueInterval    = time.Minute // looks whether a job of an interval is due
 	gaugeInterval  = 15 * time.Second
@@ -221,10 +234,12 @@ const ruleOwner = "tweetledger"
 // start runs the workers in a group until ctx ends.
 func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	every := func(interval time.Duration, what string, work func(context.Context) (int, error)) {
-		group.Go(func() error { return w.repeat(ctx, interval, what, work) })
+		group.Go(func() error { return w.repeat(ctx, interval, nil, what, work) })
 	}
 	every(outboxInterval, "deliver replies and notices", w.deliver)
-	every(inboxInterval, "handle the inbox", func(ctx context.Context) (int, error) { return w.service.HandlePending(ctx, workBatch) })
+	group.Go(func() error {
+		return w.repeat(ctx, inboxInterval, w.woken, "handle the inbox", func(ctx context.Context) (int, error) { return w.service.HandlePending(ctx, workBatch) })
+	})
 	every(sweepInterval, "expire orders", func(ctx context.Context) (int, error) { return w.service.ExpireOrders(ctx, workBatch) })
 	every(sweepInterval, "expire holds", func(ctx context.Context) (int, error) { return w.service.Engine().ExpireHolds(ctx, workBatch) })
 	every(sweepInterval, "purge texts", func(ctx context.Context) (int, error) { return w.service.PurgeTexts(ctx, workBatch) })
@@ -239,26 +254,14 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 			every(dueInterval, "verify the book", w.jobs.verify)
 		}
 	}
-	if w.client == nil {
-		return
+	if w.client != nil {
+		group.Go(func() error { return newWays(w).run(ctx) })
 	}
-	group.Go(func() error { return w.stream(ctx) })
-	if w.settings.Twitter.Compliance {
-		for partition := 1; partition <= compliancePartitions; partition++ {
-			group.Go(func() error { return w.compliance(ctx, partition) })
-		}
-	}
-	since := ""
-	every(pollInterval, "read mentions", func(ctx context.Context) (int, error) {
-		var err error
-		since, err = w.client.PollMentions(ctx, w.settings.Twitter.BankUserID, since, w.receive)
-		return 0, err
-	})
 }
 
-// repeat runs work every interval, and again at once after a full round. A
-// failure is logged and does not end it.
-func (w worker) repeat(ctx context.Context, interval time.Duration, what string, work func(context.Context) (int, error)) error {
+// repeat runs work every interval, when it is woken, and again at once after a full
+// round. A failure is logged and does not end it.
+func (w worker) repeat(ctx context.Context, interval time.Duration, woken <-chan struct{}, what string, work func(context.Context) (int, error)) error {
 	timer := time.NewTicker(interval)
 	defer timer.Stop()
 	for {
@@ -276,6 +279,7 @@ func (w worker) repeat(ctx context.Context, interval time.Duration, what string,
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
+		case <-woken:
 		}
 	}
 }
@@ -283,7 +287,7 @@ func (w worker) repeat(ctx context.Context, interval time.Duration, what string,
 func (w worker) deliver(ctx context.Context) (int, error) {
 	repliers := map[string]payments.Replier{}
 	if w.client != nil {
-		repliers[twitter.Channel] = w.client
+		repliers[twitter.Channel], repliers[twitter.ChannelDirect] = w.client, w.client
 	}
 	done, err := w.service.Deliver(ctx, repliers, w.notifier, workBatch)
 	return done.Sent + done.Retried + done.Dead, err
@@ -324,15 +328,7 @@ const compliancePartitions = 4
 
 // compliance reads one part of the deletions until ctx ends or X refuses for good.
 func (w worker) compliance(ctx context.Context, partition int) error {
-	return w.client.Compliance(ctx, partition, func(ctx context.Context, d payments.Deletion) error {
-		if _, err := w.service.Delete(ctx, d); err != nil {
-			return err
-		}
-		if w.purged != nil {
-			w.purged(d)
-		}
-		return nil
-	})
+	return w.client.Compliance(ctx, partition, w.forget)
 }
 
 // receive takes a message from any way in through the inbox and does what it asks

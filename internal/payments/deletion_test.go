@@ -257,3 +257,31 @@ func TestDirectMessagesAreOfTheSamePeople(t *testing.T) {
 		w.wantCode(w.LinkCustomer(w.ctx, payments.DirectChannel(channel), marie, "marie_test", "c-000002"), ledger.CodeConflict)
 	})
 }
+
+// TestLatestMessage goes on from the newest message that somebody listened for.
+func TestLatestMessage(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		latest := func(channel string) (at time.Time) {
+			w.read(func(ctx context.Context, tx *sqldb.Tx) error {
+				var err error
+				at, err = payments.LatestMessage(ctx, tx, channel, []string{"stream", "search"})
+				return err
+			})
+			return at
+		}
+		if at := latest(channel); !at.IsZero() {
+			t.Errorf("without messages: %v", at)
+		}
+		heard := w.message(marie, "bonjour")
+		imported := w.message(marie, "bonjour")
+		imported.Via = "archive"
+		w.take(imported)
+		w.take(heard)
+		if at := latest(channel); !at.Equal(heard.CreatedAt) {
+			t.Errorf("latest is %v, want %v", at, heard.CreatedAt)
+		}
+		if at := latest("other"); !at.IsZero() {
+			t.Errorf("of another channel: %v", at)
+		}
+	})
+}
