@@ -67,3 +67,24 @@ func (r *Rows) Values() ([]any, error) {
 	}
 	return values, r.rows.Scan(fields...)
 }
+
+// WALPages is how many pages wait before they are carried over.
+const WALPages = walPages
+
+// StopCarrier ends what carries SQLite's log over, so that a test can.
+func (db *DB) StopCarrier() { db.carrier.halt() }
+
+// Carry carries the log over as is done after a commit.
+func (db *DB) Carry(ctx context.Context) { db.carrier.carry(ctx) }
+
+// WaitingPages is how many pages of SQLite's log are not carried over.
+func (db *DB) WaitingPages(ctx context.Context) (int64, error) {
+	return carryOver(ctx, db.carrier.conn, "NOOP")
+}
+
+// LogPages is how many pages SQLite's log has.
+func (db *DB) LogPages(ctx context.Context) (int64, error) {
+	var busy, pages, carried int64
+	err := db.carrier.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &pages, &carried)
+	return pages, err
+}

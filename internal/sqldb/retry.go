@@ -137,6 +137,7 @@ func (db *DB) beginAndCommit(ctx context.Context, fn func(tx *sql.Tx) error) (er
 	}
 	if db.engine == SQLite {
 		db.prepareNew(ctx)
+		db.carrier.afterCommit(ctx, db.write)
 	}
 	return nil
 }

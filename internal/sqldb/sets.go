@@ -162,30 +162,23 @@ func (tx *Tx) statement(query string, sets []RowSet) (*setStatement, error) {
 		all[k] = values
 		s.quick = s.quick && set.N <= quickRows
 	}
-	sources := make([]source, len(sets))
+	var err error
+	if s.query, err = tx.db.texts.of(query, sets); err != nil {
+		return nil, err
+	}
 	for k, set := range sets {
-		first := len(s.args) + 1
 		switch {
 		case tx.db.engine != SQLite:
-			sources[k] = source{columns: set.Columns, text: unnest(set.Columns, first)}
 			for c := range set.Columns {
 				s.args = append(s.args, arrayOfColumn{all[k], c})
 			}
 		case set.N == 1: // values need no table
-			sources[k] = source{columns: set.Columns, cell: func(c int) string { return fmt.Sprintf("$%d", first+c) }}
 			s.args = append(s.args, all[k].values...)
 		default:
-			sources[k] = source{columns: set.Columns, from: fmt.Sprintf(" FROM %s($%d)", rowsetTable, first),
-				cell: func(c int) string { return fmt.Sprintf("c%d", c) }}
 			handle := tx.db.rowsets.add(all[k])
 			s.handles = append(s.handles, handle)
 			s.args = append(s.args, handle)
 		}
-	}
-	var err error
-	if s.query, err = withSources(query, sources); err != nil {
-		s.release()
-		return nil, err
 	}
 	return s, nil
 }

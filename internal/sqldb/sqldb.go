@@ -55,6 +55,8 @@ type DB struct {
 	read   *sql.DB // SQLite: a pool of readers; otherwise the same as write
 	// rowsets is how rows reach a statement on SQLite; nil on servers.
 	rowsets *rowsets
+	carrier *carrier // of SQLite's log; nil on servers
+	texts   *setTexts
 	pause   func(ctx context.Context, attempt int) error
 
 	retries atomic.Int64
@@ -95,7 +97,7 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{engine: engine, url: rawURL, pause: pauseWithJitter, stmts: map[string]*sql.Stmt{}}
+	db := &DB{engine: engine, url: rawURL, texts: newSetTexts(engine), pause: pauseWithJitter, stmts: map[string]*sql.Stmt{}}
 	if engine == SQLite {
 		err = db.openSQLite(strings.TrimPrefix(rawURL, "sqlite:"))
 	} else {
@@ -177,6 +179,9 @@ func (db *DB) Close() error {
 	}
 	clear(db.stmts)
 	db.mu.Unlock()
+	if db.carrier != nil {
+		_ = db.carrier.close()
+	}
 	err := db.write.Close()
 	if db.read != db.write {
 		if readErr := db.read.Close(); err == nil {

@@ -25,16 +25,9 @@ import (
 func sqlitePragmas() []string {
 	return []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"cache_size(-65536)", "temp_store(MEMORY)", fmt.Sprintf("wal_autocheckpoint(%d)", walPages),
+		"cache_size(-65536)", "temp_store(MEMORY)", fmt.Sprintf("wal_autocheckpoint(%d)", walLimit),
 	}
 }
-
-// walPages is how many pages of 4 KiB are written to the file beside the book
-// (-wal) before they are carried over: 32 MiB, and more only while a reader holds
-// an old state of the book. Pages written many times in between are carried over
-// once: against SQLite's own 1000 that saves a quarter of all bytes written, and
-// twice as many pages would save a twentieth more.
-const walPages = 8000
 
 func (db *DB) openSQLite(file string) error {
 	path, err := filepath.Abs(file)
@@ -62,6 +55,9 @@ func (db *DB) openSQLite(file string) error {
 	db.write = sql.OpenDB(writer)
 	db.write.SetMaxOpenConns(1)
 	db.write.SetMaxIdleConns(1)
+	beside := sql.OpenDB(&sqliteConnector{driver: sqliteDriver, dsn: dsn + "?" + values.Encode()})
+	beside.SetMaxOpenConns(1)
+	db.carrier = newCarrier(beside)
 	db.read = sql.OpenDB(reader)
 	db.read.SetMaxOpenConns(min(maxSQLiteReads, 2*runtime.NumCPU()))
 	db.read.SetMaxIdleConns(min(maxSQLiteReads, 2*runtime.NumCPU()))

@@ -156,7 +156,7 @@ func (b *batch) requestRows() part {
 	return part{insertRequests, sqldb.RowSet{Columns: requestTable, N: len(rows), Row: func(i int) []any { return rows[i] }}}
 }
 
-var postingTable = []sqldb.Column{
+var postingTable = [...]sqldb.Column{
 	{Name: "page_id", Type: "int8"}, {Name: "line", Type: "int8"}, {Name: "transaction_id", Type: "uuid"},
 	{Name: "ordinal", Type: "int8"}, {Name: "debit_no", Type: "int8"}, {Name: "credit_no", Type: "int8"},
 	{Name: "amount", Type: "int8"}, {Name: "currency", Type: "text"}, {Name: "reverses_page_id", Type: "int8"},
@@ -166,37 +166,59 @@ var postingTable = []sqldb.Column{
 	{Name: "reverses", Type: "uuid"}, {Name: "hold_id", Type: "uuid"},
 }
 
-var insertPostings = insert("postings", postingTable)
-
+// postingRows leaves out the columns that no posting of the batch has a value in:
+// most batches have no reversals, say, and a database need not plan for them.
 func (b *batch) postingRows() part {
-	type at struct{ transaction, posting int }
-	var list []at
-	for i, t := range b.transactions {
-		for j := range t.Postings {
-			list = append(list, at{i, j})
+	var rows [][]any
+	var used [len(postingTable)]bool
+	for _, t := range b.transactions {
+		for ordinal := range t.Postings {
+			row := b.postingRow(t, int64(ordinal))
+			for c, v := range row {
+				used[c] = used[c] || v != nil
+			}
+			rows = append(rows, row)
 		}
 	}
-	return part{insertPostings, sqldb.RowSet{Columns: postingTable, N: len(list), Row: func(i int) []any {
-		t := b.transactions[list[i].transaction]
-		ordinal := int64(list[i].posting)
-		p := t.Postings[ordinal]
-		row := make([]any, len(postingTable)) // the header stays NULL but on the first posting
-		copy(row, []any{t.place.page, t.place.line + ordinal, t.ID, ordinal, b.accounts[p.Debit].no, b.accounts[p.Credit].no,
-			int64(p.Amount), string(p.Currency)})
-		if original := p.Reverses; original != (ledger.PostingRef{}) {
-			at := b.known[original.TransactionID].place
-			row[8], row[9] = at.page, at.line+int64(original.Ordinal)
+	var columns []sqldb.Column
+	var places []int
+	for c, column := range postingTable {
+		if used[c] {
+			columns, places = append(columns, column), append(places, c)
 		}
-		if ordinal == 0 {
-			var metadata any
-			if len(t.Metadata) > 0 {
-				metadata = t.Metadata
-			}
-			copy(row[10:], []any{int64(len(t.Postings)), t.Key, t.Journal, t.Label, sqldb.NullText(t.Source.Channel),
-				sqldb.NullText(t.Source.ID), t.Source.Date, metadata, sqldb.NullUUID(t.Reverses), sqldb.NullUUID(t.HoldID)})
+	}
+	return part{insert("postings", columns), sqldb.RowSet{Columns: columns, N: len(rows), Row: func(i int) []any {
+		row := rows[i]
+		for to, from := range places {
+			row[to] = row[from] // from is never before to
 		}
-		return row
+		return row[:len(places)]
 	}}}
+}
+
+// postingRow is a row of postingTable. The transaction's header is NULL but on
+// the first posting.
+func (b *batch) postingRow(t newTransaction, ordinal int64) []any {
+	p := t.Postings[ordinal]
+	row := make([]any, len(postingTable))
+	copy(row, []any{t.place.page, t.place.line + ordinal, t.ID, ordinal, b.accounts[p.Debit].no, b.accounts[p.Credit].no,
+		int64(p.Amount), string(p.Currency)})
+	if original := p.Reverses; original != (ledger.PostingRef{}) {
+		at := b.known[original.TransactionID].place
+		row[8], row[9] = at.page, at.line+int64(original.Ordinal)
+	}
+	if ordinal > 0 {
+		return row
+	}
+	copy(row[10:], []any{int64(len(t.Postings)), t.Key, t.Journal, t.Label, sqldb.NullText(t.Source.Channel),
+		sqldb.NullText(t.Source.ID), nil, nil, sqldb.NullUUID(t.Reverses), sqldb.NullUUID(t.HoldID)})
+	if !t.Source.Date.IsZero() {
+		row[16] = t.Source.Date
+	}
+	if len(t.Metadata) > 0 {
+		row[17] = t.Metadata
+	}
+	return row
 }
 
 var balanceChange = []sqldb.Column{
