@@ -158,6 +158,7 @@ func (h *history) pages(rt rapid.TB, f engine.TransactionFilter, between func())
 func TestListTransactions(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		h := newHistory(t, db)
+		sqltest.PartOfChecks(t, db.Engine())
 		rapid.Check(t, func(rt *rapid.T) {
 			f := h.drawFilter(rt)
 			if f.Limit == 1 { // that many pages take a while on a server
@@ -243,6 +244,7 @@ func TestTotalsAndBalancesAsOf(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		h := newHistory(t, db)
 		h.mustHold(h.holdOf(h.cash, h.payee, 77)) // counts in no total
+		sqltest.PartOfChecks(t, db.Engine())
 		rapid.Check(t, func(rt *rapid.T) {
 			f := engine.TotalsFilter{From: h.drawDate(rt, "from"), To: h.drawDate(rt, "to"), RecordedAt: h.drawInstant(rt)}
 			sinceEver := f
