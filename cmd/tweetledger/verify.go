@@ -40,7 +40,9 @@ that was changed, taken out, put in or re-dated since is named with its number, 
 where all of the book was rewritten to agree with it. The signature is checked first;
 --public-key says whose it must be.
 
-With --checkpoint a run that was interrupted goes on where it was.`,
+With --checkpoint a run that was interrupted goes on where it was. It does not read again
+what that run had read of the sealed journal, so it does not see what changed there
+since; where somebody may have tampered with the book meanwhile, remove the file.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if publicKey != "" && len(headsFiles) == 0 {

@@ -46,7 +46,7 @@ const (
 )
 
 // CloseFiscalYear closes a fiscal year, whose periods but the last must be
-// hard-closed where they have postings:
+// hard-closed where they have postings, and so must be the years before it:
 //
 //   - it closes the last period softly, where that is open, and posts closing
 //     entries into it (journal JournalClosing, an adjustment of the year's last
@@ -105,8 +105,10 @@ func (c *closing) begin(ctx context.Context) error {
 		if p, err = c.engine.FindPeriod(ctx, tx, c.last.ID); err != nil {
 			return err
 		}
-		by, err = lastChange(ctx, tx, c.last.ID)
-		return err
+		if by, err = lastChange(ctx, tx, c.last.ID); err != nil || p.Status == ledger.PeriodHardClosed || !p.To.Before(c.engine.Today()) {
+			return err // which is said below
+		}
+		return c.engine.yearBeforeIsClosed(ctx, tx, c.year)
 	})
 	if err != nil {
 		return err

@@ -257,6 +257,36 @@ func TestFiscalYearRefusals(t *testing.T) {
 	})
 }
 
+// The result of a year does not come into the next one's, also where its last
+// period has no postings and nothing else asks for it to be closed.
+func TestFiscalYearsCloseInOrder(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		l := newLedgers(t, db)
+		early := l.transfer(l.cash, l.income, 111)
+		early.EffectiveDate = date(2012, 3, 1)
+		l.mustPost(early)
+		l.closeMonths("2012-03")
+		l.mustChange("2013-03", ledger.PeriodSoftClosed)
+		const first = "first run: tweetledger year close 2012"
+		l.says("a month of the next year", l.change("2013-03", ledger.PeriodHardClosed), ledger.CodeConflict, first)
+		_, err := l.CloseFiscalYear(l.ctx, engine.YearClosing{Year: 2013, By: "anne", Seal: l.seal})
+		l.says("the next year", err, ledger.CodeConflict, first)
+		if p, _ := l.period("2013-12"); p.Status != ledger.PeriodOpen {
+			t.Errorf("its last period is %s", p.Status)
+		}
+		closed, err := l.CloseFiscalYear(l.ctx, engine.YearClosing{Year: 2012, By: "anne", Seal: l.seal})
+		if err != nil || closed.Result["EUR"] != 111 {
+			t.Fatalf("closed %+v, %v", closed, err)
+		}
+		l.mustChange("2013-03", ledger.PeriodHardClosed)
+		closed, err = l.CloseFiscalYear(l.ctx, engine.YearClosing{Year: 2013, By: "anne", Seal: l.seal})
+		if err != nil || closed.Result["EUR"] != 6_000 {
+			t.Errorf("closed %+v, %v", closed, err)
+		}
+		l.verify()
+	})
+}
+
 // A fiscal year may begin in another month than January.
 func TestFiscalYearOfAnotherMonth(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {

@@ -128,9 +128,10 @@ type Check func(ctx context.Context, tx *sqldb.Tx, p ledger.Period) error
 // trace who did so. A zero From is the state that the period has, a zero At is now.
 //
 // A period is closed after its last day, once all of it is sealed and the earlier
-// periods that have postings are closed at least as far; and hard, once Verify
-// finds no difference. The last period of a fiscal year is hard-closed with the
-// year (CloseFiscalYear). It is opened again once the later ones are open.
+// periods that have postings are closed at least as far; and hard, once the fiscal
+// years before that have postings are closed and Verify finds no difference. The
+// last period of a fiscal year is hard-closed with the year (CloseFiscalYear). A
+// period is opened again once the later ones are open.
 //
 // Refusals are a *ledger.Error: CodeConflict where the book is not ready, or the
 // period is not in the state From; otherwise as of PeriodChange.Validate. Posting
@@ -297,6 +298,11 @@ func (s *periodStep) isReady(ctx context.Context, tx *sqldb.Tx, p ledger.Period)
 		return ledger.Errorf(ledger.CodeConflict, "period %s is the last of its fiscal year, with which it is hard-closed; run: tweetledger year close %d",
 			p.ID, p.FiscalYear).InField("period")
 	}
+	if s.change.To == ledger.PeriodHardClosed {
+		if err := e.yearBeforeIsClosed(ctx, tx, e.FiscalYearOf(p.From)); err != nil {
+			return err
+		}
+	}
 	if err := isSealed(ctx, tx, p); err != nil {
 		return err
 	}
@@ -365,6 +371,30 @@ func (e *Engine) earlierAreClosed(ctx context.Context, tx *sqldb.Tx, p ledger.Pe
 		}
 		next = firstPage(earlier.To.AddDays(1))
 	}
+}
+
+// yearBeforeIsClosed refuses while the last fiscal year before this one that has
+// postings is not closed: its result would come into this one's, and its closing
+// entries would lie before a period that is hard-closed. Where its last period has
+// no postings, nothing else asks for it.
+func (e *Engine) yearBeforeIsClosed(ctx context.Context, tx *sqldb.Tx, year ledger.FiscalYear) error {
+	var page int64
+	err := tx.QueryRow(ctx, "SELECT id FROM pages WHERE id < $1 ORDER BY id DESC LIMIT 1", []any{firstPage(year.From)}, &page)
+	if sqldb.IsNoRows(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for postings before the fiscal year %d: %w", year.Year, err)
+	}
+	before := ledger.FiscalYearOf(firstDay.AddDays(int(page>>slotBits)), e.starts)
+	last, err := e.FindPeriod(ctx, tx, ledger.PeriodOf(before.To, e.starts).ID)
+	if err != nil {
+		return err
+	}
+	if last.Status != ledger.PeriodHardClosed {
+		return ledger.Errorf(ledger.CodeConflict, "the fiscal year %d has postings and is not closed; first run: tweetledger year close %d", before.Year, before.Year)
+	}
+	return nil
 }
 
 // laterAreOpen refuses while a later period is closed.

@@ -93,7 +93,7 @@ func (v *verifier) eachSealHasItsPage(ctx context.Context) error {
 			var c chain
 			var first, last, page int64
 			err := rows.Scan(&c.journal, &c.fiscalYear, &first, &last, &page)
-			for n := first; n <= min(last, first+maxBulkPostings); n++ { // which no page passes
+			for n := first; n <= min(last, first+maxTogether); n++ { // more lie on no page
 				v.report.add(c.entry(n), "transaction", fmt.Sprintf("on page %d", page), "missing, with its page")
 			}
 			return err

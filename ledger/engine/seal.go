@@ -18,7 +18,8 @@ import (
 const SealerLease = "sealer"
 
 // sealPostings bounds the postings that one database transaction of the sealer
-// reads and numbers; a page has at most maxBulkPostings.
+// reads and numbers, but one page in any case: SubmitTogether can make one of
+// maxTogether postings.
 const sealPostings = 5000
 
 // maxSealPages bounds the pages of one transaction of the sealer.
@@ -174,7 +175,7 @@ func (s *sealer) number(ctx context.Context) error {
 			entry := ledger.EntryHash(c.journal, c.fiscalYear, head.Number, t)
 			head.Link = ledger.NextLink(head.Link, entry)
 			run.last, run.link = head.Number, head.Link
-			run.lines = binary.BigEndian.AppendUint32(run.lines, uint32(t.Place.Line)) // at most maxBulkPostings
+			run.lines = binary.BigEndian.AppendUint32(run.lines, uint32(t.Place.Line)) // a batch has far fewer postings than 32 bits count
 			run.entries = append(run.entries, entry[:]...)
 			s.transactions++
 		}
