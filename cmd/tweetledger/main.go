@@ -155,7 +155,7 @@ differences were found, or items of an import could not be read.`,
 			root.AddCommand(command)
 		}
 	}
-	root.AddCommand(a.versionCommand(), a.benchCommand())
+	root.AddCommand(a.versionCommand(), a.benchCommand(), a.xsimCommand())
 	wrapArgs(root)
 	return root
 }

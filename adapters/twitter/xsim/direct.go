@@ -154,6 +154,7 @@ func (s *Server) sendDirect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d := s.sendMessage(me, to, request.Text)
+	s.tell("sent %s by @%s to @%s: %s", d.id, s.users[me].Handle, s.users[to].Handle, d.text)
 	if s.loseAnswer(w) {
 		return
 	}

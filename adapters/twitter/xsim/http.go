@@ -210,10 +210,18 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	}
 	s.written[author+" "+request.Text] = true
 	s.publish(t)
+	s.tell("published %s by @%s: %s", t.id, s.users[author].Handle, t.text)
 	if s.loseAnswer(w) {
 		return
 	}
 	answer(w, http.StatusCreated, map[string]any{"data": map[string]any{"id": t.id, "text": escape(t.text), "edit_history_tweet_ids": []string{t.id}}})
+}
+
+// tell tells what a client did.
+func (s *Server) tell(format string, args ...any) {
+	if s.opts.Tell != nil {
+		s.opts.Tell(fmt.Sprintf(format, args...))
+	}
 }
 
 func (s *Server) usersBy(w http.ResponseWriter, r *http.Request) {

@@ -17,6 +17,9 @@ type Options struct {
 	MaxTweets int                                    // how many tweets, and direct messages, are kept, the newest; 0: defaultMaxTweets
 	PostNames bool                                   // speak of posts, as the newest reference does, instead of tweets
 	Log       *slog.Logger                           // nil: discarded
+	// Tell, where it is set, is told what clients publish and send through the API. It
+	// must not call the server.
+	Tell func(line string)
 }
 
 // DefaultAppToken is the app's bearer token where Options name none.
