@@ -95,7 +95,7 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", listen, err)
 	}
-	w := worker{service: service, client: client, settings: s, log: logger, notifier: notify.NewLog(a.log()), woken: make(chan struct{}, 1)}
+	w := worker{service: service, client: client, settings: s, log: logger, notifier: notify.NewLog(a.log()), woken: make(chan struct{}, 1), outbox: newOutboxMetrics(a.registry)}
 	mux := routes(pages, a.db, a.registry)
 	webhook, err := w.webhookHandler()
 	if err != nil {
@@ -209,8 +209,9 @@ type worker struct {
 	settings settings
 	log      *slog.Logger
 	notifier payments.Notifier
-	jobs     *jobs         // what one process of several does; nil: none
-	woken    chan struct{} // gets a value when the inbox has something new; nil: it is looked at every inboxInterval
+	jobs     *jobs          // what one process of several does; nil: none
+	woken    chan struct{}  // gets a value when the inbox has something new; nil: it is looked at every inboxInterval
+	outbox   *outboxMetrics // nil: nobody watches
 	// observe, where it is set, is told what became of each message.
 	observe func(payments.Message, payments.Handled)
 	purged  func(payments.Deletion) // likewise of deletions
@@ -244,6 +245,9 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	every(sweepInterval, "expire holds", func(ctx context.Context) (int, error) { return w.service.Engine().ExpireHolds(ctx, workBatch) })
 	every(sweepInterval, "purge texts", func(ctx context.Context) (int, error) { return w.service.PurgeTexts(ctx, workBatch) })
 	every(sweepInterval, "forget deletions", func(ctx context.Context) (int, error) { return w.service.PurgeDeletions(ctx, workBatch) })
+	if w.outbox != nil {
+		every(gaugeInterval, "measure the outbox", func(ctx context.Context) (int, error) { return 0, w.outbox.measure(ctx, w.service.Engine()) })
+	}
 	if w.jobs != nil {
 		every(sealInterval, "seal the journal", w.jobs.seal)
 		every(gaugeInterval, "measure sealing", w.jobs.measure)
@@ -290,6 +294,9 @@ func (w worker) deliver(ctx context.Context) (int, error) {
 		repliers[twitter.Channel], repliers[twitter.ChannelDirect] = w.client, w.client
 	}
 	done, err := w.service.Deliver(ctx, repliers, w.notifier, workBatch)
+	if w.outbox != nil {
+		w.outbox.delivered(done)
+	}
 	return done.Sent + done.Retried + done.Dead, err
 }
 
