@@ -296,6 +296,9 @@ func (s *Service) postTx(ctx context.Context, tx *sqldb.Tx, o *Order, payer Cust
 	if err := change(ctx, tx, o, StatePosted, actor, ReasonConfirmed, now); err != nil {
 		return "", err
 	}
+	if err := notePaid(ctx, tx, *o); err != nil {
+		return "", err
+	}
 	return "", s.replyTo(ctx, tx, *o, now)
 }
 

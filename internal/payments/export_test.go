@@ -4,7 +4,15 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+
+	"tweetledger/internal/sqldb"
 )
+
+// ScreeningQueries returns what a verdict reads, by the index that it must be read
+// from.
+func ScreeningQueries(tx *sqldb.Tx) map[string]string {
+	return map[string]string{"orders_counted": windowQuery(), "paid_payees": paidQuery, "handle_keys": likenessQuery(tx)}
+}
 
 // OccupyHashSlot takes a slot that a hash is computed in, until release is called.
 func (s *Service) OccupyHashSlot() (release func()) {

@@ -213,6 +213,14 @@ type window struct {
 	near                   bool // the order itself is one of them
 }
 
+// windowQuery reads the payments of a payer ($1) since an instant ($2), the newest
+// first, from the index orders_counted.
+func windowQuery() string {
+	return fmt.Sprintf(`SELECT created_at, amount, payee_user_id FROM orders
+		WHERE payer_id = $1 AND created_at > $2 AND state IN ('received', 'awaiting_payee', 'under_review', 'awaiting_confirmation', 'posted')
+		ORDER BY created_at DESC LIMIT %d`, MaxCounted+1)
+}
+
 // paymentsInWindow counts the payments of an order's payer. Beyond MaxCounted it
 // counts no further: every limit on counts has been met by then.
 func (h handling) paymentsInWindow(ctx context.Context, o Order) (window, error) {
@@ -222,9 +230,7 @@ func (h handling) paymentsInWindow(ctx context.Context, o Order) (window, error)
 	}
 	w := window{currency: o.Currency, near: isNear(o.Amount)}
 	payees := map[string]bool{}
-	err := h.tx.Each(ctx, fmt.Sprintf(`SELECT created_at, amount, payee_user_id FROM orders
-		WHERE payer_id = $1 AND created_at > $2 AND state IN ('received', 'awaiting_payee', 'under_review', 'awaiting_confirmation', 'posted')
-		ORDER BY created_at DESC LIMIT %d`, MaxCounted+1), []any{o.PayerID, h.now.Add(-month)}, func(rows *sqldb.Rows) error {
+	err := h.tx.Each(ctx, windowQuery(), []any{o.PayerID, h.now.Add(-month)}, func(rows *sqldb.Rows) error {
 		var at time.Time
 		var amount ledger.Amount
 		var payeeID string
@@ -280,11 +286,14 @@ func (h handling) screenWindow(w window, hit func(rule string, verdict Verdict, 
 	}
 }
 
+// paidQuery finds a payee ($3 on channel $2) that a payer ($1) has paid, by its key.
+const paidQuery = "SELECT 1 FROM paid_payees WHERE payer_id = $1 AND channel = $2 AND payee_user_id = $3"
+
 // hasPaid reports whether the payer of an order has ever paid its payee.
 func hasPaid(ctx context.Context, tx *sqldb.Tx, o Order) (bool, error) {
 	var one int64
-	err := tx.QueryRow(ctx, "SELECT 1 FROM orders WHERE payer_id = $1 AND payee_user_id = $2 AND state = 'posted' LIMIT 1",
-		[]any{o.PayerID, o.PayeeUserID}, &one)
+	err := tx.QueryRow(ctx, paidQuery,
+		[]any{o.PayerID, o.Channel, o.PayeeUserID}, &one)
 	if sqldb.IsNoRows(err) {
 		return false, nil
 	}
@@ -292,6 +301,16 @@ func hasPaid(ctx context.Context, tx *sqldb.Tx, o Order) (bool, error) {
 		return false, fmt.Errorf("look for payments to %s: %w", clip(o.PayeeUserID), err)
 	}
 	return true, nil
+}
+
+// notePaid remembers whom the payer of a posted order has paid.
+func notePaid(ctx context.Context, tx *sqldb.Tx, o Order) error {
+	_, err := tx.Exec(ctx, "INSERT INTO paid_payees (payer_id, channel, payee_user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+		o.PayerID, o.Channel, o.PayeeUserID)
+	if err != nil {
+		return fmt.Errorf("remember the payee of order %s: %w", o.ID, err)
+	}
+	return nil
 }
 
 func recordHits(ctx context.Context, tx *sqldb.Tx, order uuid.UUID, hits []Hit) error {

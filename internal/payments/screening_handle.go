@@ -52,19 +52,34 @@ func indexHandle(ctx context.Context, tx *sqldb.Tx, l Link) error {
 	return nil
 }
 
+// likenessQuery reads who has one of the keys in argument 2 on channel $1. It says
+// nothing of users: an index would be read by them then, and grow with the payees.
+func likenessQuery(tx *sqldb.Tx) string {
+	return fmt.Sprintf("SELECT user_id FROM handle_keys WHERE channel = $1 AND %s LIMIT %d", tx.AnyText("key", 2), mostAlike)
+}
+
+// mostAlike bounds the likenesses of one handle that are looked at.
+const mostAlike = 1000
+
 // lookedLike returns the link of a payee whose handle somebody else's looks like;
 // one without a user id where there is none.
 func lookedLike(ctx context.Context, tx *sqldb.Tx, channel, userID, handle string) (Link, error) {
-	var found Link
-	err := tx.Each(ctx, "SELECT user_id FROM handle_keys WHERE channel = $1 AND user_id <> $2 AND "+tx.AnyText("key", 3)+" ORDER BY user_id LIMIT 1",
-		[]any{channel, userID, handleKeys(handle)}, func(rows *sqldb.Rows) error { return rows.Scan(&found.UserID) })
+	first := ""
+	err := tx.Each(ctx, likenessQuery(tx), []any{channel, handleKeys(handle)}, func(rows *sqldb.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		if id != userID && (first == "" || id < first) {
+			first = id
+		}
+		return err
+	})
 	if err != nil {
 		return Link{}, fmt.Errorf("look for payees like @%s: %w", clip(handle), err)
 	}
-	if found.UserID == "" {
+	if first == "" {
 		return Link{}, nil
 	}
-	return FindLink(ctx, tx, channel, found.UserID)
+	return FindLink(ctx, tx, channel, first)
 }
 
 // IndexHandles makes the keys of payees' handles that have none, as those that

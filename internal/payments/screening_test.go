@@ -466,3 +466,55 @@ func TestScreeningSettingsAreChecked(t *testing.T) {
 }
 
 func asError(err error, to **ledger.Error) { _ = errors.As(err, to) }
+
+// TestScreeningReadsByIndex asks each engine how it reads what a verdict needs: by an
+// index whose entries are bounded by the payer's window or by one key, so that a
+// verdict costs the same however long the histories are.
+func TestScreeningReadsByIndex(t *testing.T) {
+	primary := map[sqldb.Engine]string{sqldb.SQLite: "sqlite_autoindex_%s_1", sqldb.PostgreSQL: "%s_pkey", sqldb.CockroachDB: "%s@%[1]s_pkey"}
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := newWorld(t, db)
+		for range 30 {
+			w.ordered("pay 0.01 " + yoann + " yoann_test")
+		}
+		must(t, db.Write(w.ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+			explain := "EXPLAIN "
+			switch db.Engine() {
+			case sqldb.SQLite:
+				explain = "EXPLAIN QUERY PLAN "
+			case sqldb.PostgreSQL: // it reads tables of a few rows whole
+				if _, err := tx.Exec(ctx, "SET LOCAL enable_seqscan = off"); err != nil {
+					return err
+				}
+			}
+			args := map[string][]any{
+				"orders_counted": {uuid.New(), w.clock.Now()}, "paid_payees": {uuid.New(), channel, yoann}, "handle_keys": {channel, []string{"acffrance", "acffranc"}},
+			}
+			for index, query := range payments.ScreeningQueries(tx) {
+				want := index
+				if index != "orders_counted" {
+					want = fmt.Sprintf(primary[db.Engine()], index)
+				}
+				plan := ""
+				err := tx.Each(ctx, explain+query, args[index], func(rows *sqldb.Rows) error {
+					var line string
+					dest := []any{&line}
+					if db.Engine() == sqldb.SQLite {
+						var id, parent, unused int64
+						dest = []any{&id, &parent, &unused, &line}
+					}
+					err := rows.Scan(dest...)
+					plan += line + "\n"
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				if !strings.Contains(plan, want) || strings.Contains(plan, "SCAN "+index) || strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "FULL SCAN") {
+					t.Errorf("not read from %s:\n%s", want, plan)
+				}
+			}
+			return nil
+		}))
+	})
+}

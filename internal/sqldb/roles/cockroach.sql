@@ -49,6 +49,7 @@ ALTER TABLE order_events OWNER TO tweetledger_migrating;
 ALTER TABLE orders OWNER TO tweetledger_migrating;
 ALTER TABLE outbox OWNER TO tweetledger_migrating;
 ALTER TABLE pages OWNER TO tweetledger_migrating;
+ALTER TABLE paid_payees OWNER TO tweetledger_migrating;
 ALTER TABLE party_events OWNER TO tweetledger_migrating;
 ALTER TABLE payees OWNER TO tweetledger_migrating;
 ALTER TABLE payout_batches OWNER TO tweetledger_migrating;
@@ -70,7 +71,7 @@ GRANT SELECT ON * TO tweetledger_serving, tweetledger_reading;
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
 GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes,
-    party_events, order_events, screening_hits, bank_statements, bank_entries TO tweetledger_serving;
+    party_events, order_events, screening_hits, paid_payees, bank_statements, bank_entries TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
 GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,

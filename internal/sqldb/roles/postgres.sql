@@ -51,7 +51,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO tweetledger_serving, tweetledger_
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
 GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes,
-    party_events, order_events, screening_hits, bank_statements, bank_entries TO tweetledger_serving;
+    party_events, order_events, screening_hits, paid_payees, bank_statements, bank_entries TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
 GRANT INSERT, UPDATE (status) ON accounts TO tweetledger_serving;

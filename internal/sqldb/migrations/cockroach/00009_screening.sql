@@ -25,9 +25,18 @@ CREATE TABLE screening_hits (
 -- What a payer has on the way or paid, newest first: velocity is read from here alone.
 CREATE INDEX orders_counted ON orders (payer_id, created_at) STORING (amount, payee_user_id)
     WHERE state IN ('received', 'awaiting_payee', 'under_review', 'awaiting_confirmation', 'posted');
-CREATE INDEX orders_of_pair ON orders (payer_id, payee_user_id) WHERE state = 'posted';
 DROP INDEX orders_to_expire;
 CREATE INDEX orders_to_expire ON orders (expires_at) WHERE state IN ('awaiting_payee', 'under_review', 'awaiting_confirmation');
+
+-- Whom a payer has paid before.
+CREATE TABLE paid_payees (
+    payer_id      uuid NOT NULL REFERENCES customers (id),
+    channel       text NOT NULL,
+    payee_user_id text NOT NULL,
+    PRIMARY KEY (payer_id, channel, payee_user_id)
+);
+INSERT INTO paid_payees (payer_id, channel, payee_user_id)
+    SELECT DISTINCT payer_id, channel, payee_user_id FROM orders WHERE state = 'posted';
 
 -- Under which keys the handles of payees are found that look like another one.
 CREATE TABLE handle_keys (
@@ -37,7 +46,7 @@ CREATE TABLE handle_keys (
     PRIMARY KEY (channel, key, user_id),
     FOREIGN KEY (channel, user_id) REFERENCES links (channel, user_id)
 );
-CREATE INDEX handle_keys_of_user ON handle_keys (channel, user_id);
+CREATE INDEX handle_keys_of_user ON handle_keys (user_id, channel);
 
 -- Addresses under which a customer links an account, and the one visit to the
 -- channel's own page that is under way from there. All secrets are hashed.
@@ -61,9 +70,9 @@ CREATE UNIQUE INDEX link_invitations_one_open ON link_invitations (customer_id) 
 -- +goose Down
 DROP TABLE link_invitations;
 DROP TABLE handle_keys;
+DROP TABLE paid_payees;
 DROP INDEX orders_to_expire;
 CREATE INDEX orders_to_expire ON orders (expires_at) WHERE state IN ('awaiting_payee', 'awaiting_confirmation');
-DROP INDEX orders_of_pair;
 DROP INDEX orders_counted;
 DROP TABLE screening_hits;
 ALTER TABLE outbox DROP COLUMN in_doubt;
