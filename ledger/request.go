@@ -14,7 +14,8 @@ import (
 // ReverseRequest.
 type Request interface {
 	// IdempotencyKey is chosen by the caller and lives for ever: the same key and
-	// request give the first answer again, another request is CodeConflict.
+	// request give what the first came to (of a hold, how it stands now), another
+	// request is CodeConflict.
 	IdempotencyKey() string
 	// Validate checks what can be checked without the book. The error is an
 	// Error with CodeInvalid that names the field.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -75,8 +76,32 @@ type asked struct {
 	hash [sha256.Size]byte
 }
 
+// ask takes what a request refers to for itself: a caller who has given up waiting
+// may use the slices and maps again while the request is still carried out.
 func ask(r ledger.Request) asked {
+	switch q := r.(type) {
+	case ledger.PostRequest:
+		q.Postings, q.Metadata, q.Conditions = slices.Clone(q.Postings), maps.Clone(q.Metadata), slices.Clone(q.Conditions)
+		for i, c := range q.Conditions {
+			q.Conditions[i].Version, q.Conditions[i].Balance = cloneOf(c.Version), cloneOf(c.Balance)
+		}
+		r = q
+	case ledger.PostHoldRequest:
+		q.Metadata = maps.Clone(q.Metadata)
+		r = q
+	case ledger.ReverseRequest:
+		q.Postings, q.Metadata = slices.Clone(q.Postings), maps.Clone(q.Metadata)
+		r = q
+	}
 	return asked{Request: r, id: ledger.IDOfKey(r.IdempotencyKey()), hash: r.Hash()}
+}
+
+func cloneOf[T any](v *T) *T {
+	if v == nil {
+		return nil
+	}
+	c := *v
+	return &c
 }
 
 // batch is the work of one database transaction.
@@ -137,7 +162,9 @@ type accountState struct {
 	numberedAccount
 	read    bool
 	balance ledger.Balance
-	delta   delta
+	// unsummable says that its shards come to more than 64 bits hold together.
+	unsummable error
+	delta      delta
 }
 
 // change is what a request changes of an account.
@@ -216,7 +243,7 @@ func (b *batch) post(id uuid.UUID, hash [sha256.Size]byte, r ledger.PostRequest)
 	}
 	t := &ledger.Transaction{
 		ID: id, Key: r.Key, Journal: r.Journal, Label: r.Label, EffectiveDate: r.EffectiveDate,
-		Source: r.Source, Metadata: r.Metadata, Postings: slices.Clone(r.Postings),
+		Source: r.Source, Metadata: r.Metadata, Postings: r.Postings,
 	}
 	return b.record(t, hash, r.Adjustment, nil)
 }
@@ -233,6 +260,8 @@ func (b *batch) holdsTrue(conditions []ledger.Condition) error {
 		switch {
 		case !ok:
 			return ledger.Errorf(ledger.CodeNotFound, "there is no account %s", c.AccountID).InField(fmt.Sprintf("conditions[%d].account_id", i))
+		case account.unsummable != nil:
+			return account.unsummable
 		case c.Version != nil && *c.Version != account.version():
 			return failed("version", account.version(), *c.Version)
 		case c.Balance != nil && *c.Balance != account.balance.Posted():

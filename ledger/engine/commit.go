@@ -147,8 +147,14 @@ func (e *Engine) commitLoop() {
 
 // weight is how many postings a request makes, as far as one can tell beforehand.
 func weight(r ledger.Request) int {
-	if post, ok := r.(ledger.PostRequest); ok {
-		return len(post.Postings)
+	switch r := r.(type) {
+	case ledger.PostRequest:
+		return len(r.Postings)
+	case ledger.ReverseRequest:
+		if len(r.Postings) == 0 { // of the whole transaction, which may have as many
+			return ledger.MaxPostings
+		}
+		return len(r.Postings)
 	}
 	return 1
 }
@@ -390,15 +396,15 @@ func checkTogether(requests []ledger.Request) ([]Outcome, error) {
 }
 
 // abortOthers gives the outcomes of requests that were right, where another was
-// refused, the error that says so.
+// refused, the error that says so. What was carried out by an earlier call stands.
 func abortOthers(outcomes []Outcome) []Outcome {
 	refused := slices.IndexFunc(outcomes, func(out Outcome) bool { return out.Err != nil })
 	if refused < 0 {
 		return outcomes
 	}
 	for i := range outcomes {
-		if outcomes[i].Err == nil {
-			outcomes[i] = Outcome{Err: ledger.Errorf(ledger.CodeAborted, "not carried out, because request %d of the call was refused", refused)}
+		if outcomes[i].Err == nil && !outcomes[i].Replayed {
+			outcomes[i] = Outcome{Err: ledger.Errorf(ledger.CodeAborted, "not carried out by this call, because request %d of it was refused", refused)}
 		}
 	}
 	return outcomes

@@ -165,7 +165,11 @@ func (b *batch) loadAccounts(ctx context.Context, ids []uuid.UUID) error {
 		return err
 	}
 	for _, a := range found {
-		b.engine.numbers.Add(a.ID, a)
+		if b.mode == hopeful {
+			// Not in a transaction of the caller's, who may have opened the account in it:
+			// where that is rolled back, SQLite gives the number to the next one.
+			b.engine.numbers.Add(a.ID, a)
+		}
 		b.accounts[a.ID] = &accountState{numberedAccount: a}
 	}
 	return nil
@@ -216,7 +220,11 @@ func (b *batch) lockBalances(ctx context.Context, conditional idSet) error {
 			return err
 		}
 		b.engine.after(row.changed)
-		return byNumber[row.accountNo].take(row)
+		a := byNumber[row.accountNo]
+		if err := a.take(row); err != nil {
+			a.unsummable = err // which is the fault of no other request of the batch
+		}
+		return nil
 	})
 }
 

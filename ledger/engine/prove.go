@@ -153,7 +153,7 @@ func (w *chainWalk) end(head ledger.Head) {
 // period is closed when all of it is sealed, and after that takes nothing, or only
 // adjustments. SQLite and PostgreSQL refuse such pages by trigger; CockroachDB, which
 // has none, takes what goes past the engine, and the sealer leaves it for Verify to name.
-const inClosedPeriod = `EXISTS (SELECT 1 FROM periods AS c WHERE c.status <> 'open' AND g.effective_date BETWEEN c.starts_on AND c.ends_on
+const inClosedPeriod = `EXISTS (SELECT 1 FROM periods AS c WHERE c.status <> 'open' AND g.effective_date <= c.ends_on
 	AND (c.status = 'hard_closed' OR g.adjustment = 0))`
 
 func (v *verifier) eachPageIsSealedOrWaits(ctx context.Context) error {

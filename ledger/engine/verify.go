@@ -184,7 +184,7 @@ func (v *verifier) count(debitNo, creditNo int64, p ledger.Posting, subject func
 			v.report.add(subject(), "currency", a.account.Currency, p.Currency)
 		}
 		if err := a.total.add(side.delta); err != nil {
-			return fmt.Errorf("account %s: %w", a.account.Code, err)
+			v.report.add(subject(), "sum of account "+a.account.Code, "within 64 bits", err)
 		}
 	}
 	return nil
@@ -324,7 +324,10 @@ func (v *verifier) compareBalances(ctx context.Context) error {
 			stored[no] = &delta{}
 		}
 		rowsOf[no]++
-		return stored[no].add(d)
+		if err := stored[no].add(d); err != nil {
+			v.report.add(subject, "sum of its balance rows", "within 64 bits", err)
+		}
+		return nil
 	})
 	if err != nil {
 		return err

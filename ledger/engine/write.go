@@ -15,10 +15,14 @@ import (
 
 // write stores what was accepted.
 func (b *batch) write(ctx context.Context) error {
-	if err := b.writeHolds(ctx); err != nil {
+	err := b.writeHolds(ctx)
+	if b.mode == cautious {
+		err = takenSince(err)
+	}
+	if err != nil {
 		return fmt.Errorf("write holds: %w", err)
 	}
-	err := b.writeJournal(ctx)
+	err = b.writeJournal(ctx)
 	if b.mode == cautious && sqldb.ClassOf(err) == sqldb.ClassUnique {
 		// Another process has used the key since it was looked up, or the page's id.
 		b.engine.skip()
@@ -113,10 +117,10 @@ var pageTable = []sqldb.Column{
 	{Name: "recorded_at", Type: "timestamptz"}, {Name: "transactions", Type: "int8"}, {Name: "postings", Type: "int8"},
 }
 
-// insertPages leaves out pages in closed periods, so that the postings that were
+// insertPages leaves out pages in closed periods and before them, so that the postings that were
 // to lie on them are refused.
 var insertPages = insert("pages", pageTable) + ` WHERE NOT EXISTS (SELECT 1 FROM periods AS c WHERE c.status <> 'open'
-	AND d.effective_date BETWEEN c.starts_on AND c.ends_on AND (c.status = 'hard_closed' OR d.adjustment = 0))`
+	AND d.effective_date <= c.ends_on AND (c.status = 'hard_closed' OR d.adjustment = 0))`
 
 func (b *batch) pageRows() part {
 	return part{insertPages, sqldb.RowSet{Columns: pageTable, N: len(b.pages), Row: func(i int) []any {
