@@ -112,7 +112,7 @@ func TestTweetsFindEachBreak(t *testing.T) {
 				w.exec("UPDATE outbox SET template = 'posted' WHERE order_id = $1 AND template = 'awaiting_confirmation' AND kind = 'reply'", o.ID)
 			},
 			func() {
-				w.exec("UPDATE outbox SET template = 'awaiting_confirmation' WHERE order_id = $1 AND template = 'posted' AND text NOT LIKE 'C''est fait%'", o.ID)
+				w.exec("UPDATE outbox SET template = 'awaiting_confirmation' WHERE order_id = $1 AND template = 'posted' AND text LIKE '%code secret%'", o.ID)
 			})
 		plant("receipt twice on twitter", reconciliation.Duplicate, key(m), 20_00, func() {
 			receipt := w.receipt(m)

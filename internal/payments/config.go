@@ -79,6 +79,9 @@ type OutboxConfig struct {
 	Lease       time.Duration
 }
 
+// maxBankName bounds Config.BankName, so that every reply with it fits a post.
+const maxBankName = 30
+
 // MinKey is the shortest Config.Key in bytes: as much as its HMAC-SHA256 uses.
 const MinKey = 32
 
@@ -123,8 +126,8 @@ func (c Config) Validate() error {
 	if !c.Currency.Known() {
 		return invalid("currency", "%q is not an ISO 4217 currency code", string(c.Currency))
 	}
-	if c.BankName == "" {
-		return invalid("bank_name", "the bank needs a name to sign notices with")
+	if !ledger.Printable(c.BankName, maxBankName) || strings.TrimSpace(c.BankName) != c.BankName {
+		return invalid("bank_name", "the bank needs a name of 1 to %d bytes to sign notices with", maxBankName)
 	}
 	if !handlePattern.MatchString(c.BankHandle) {
 		return invalid("bank_handle", "%q is not a handle; write it without @", clip(c.BankHandle))

@@ -213,7 +213,7 @@ func (s *Service) mark(ctx context.Context, row OutboxRow, m marking) error {
 		// A row whose lease ran out while it was sent belongs to somebody else now,
 		// unless it went out: that is a fact, whoever marks it.
 		_, err := tx.Exec(ctx, `UPDATE outbox SET status = $1, external_id = $2, last_error = $3, closed_at = $4, next_attempt_at = $5,
-				attempts = $6, in_doubt = $7, text_hash = COALESCE($8, text_hash)
+				attempts = $6, in_doubt = $7, text_hash = COALESCE($8, text_hash), text = CASE WHEN $1 = 'sent' AND template = 'balance' THEN '' ELSE text END
 			WHERE id = $9 AND status = 'pending' AND (attempts = $10 OR $1 = 'sent')`,
 			string(m.status), m.externalID, m.lastError, m.closedAt, m.next, int64(m.attempts), sqldb.Flag(m.inDoubt), nullBytes(m.textHash),
 			row.ID, int64(row.Attempts))

@@ -259,15 +259,18 @@ func (h handling) newest(ctx context.Context, m InboxMessage) (Handled, error) {
 		}
 	}
 	switch {
-	case parsed.Command != nil:
+	case parsed.Command != nil && parsed.Command.Name == CommandPay:
 		return h.command(ctx, m, *parsed.Command, parsed.SecretWarning, replaced != nil)
+	case parsed.Command != nil:
+		return h.aside(ctx, m, *parsed.Command, parsed.SecretWarning, replaced)
 	case parsed.Refusal != nil:
-		text := refusalText(parsed.Refusal.Code, h.config, parsed.Language)
+		answer := saying{parsed.Language, m.RowID}
+		text := answer.refusal(parsed.Refusal.Code, h.config)
 		if replaced != nil {
 			text = withdrawnText(*replaced, parsed.Language)
 		}
 		if parsed.SecretWarning {
-			text = secretWarning(parsed.Language)
+			text = answer.secret()
 		}
 		if err := h.reply(ctx, m, templateRefused, text, nil); err != nil {
 			return Handled{}, err
@@ -295,6 +298,8 @@ func (h handling) parse(m Message) Parsed {
 		return parsed
 	}
 	switch {
+	case isAside(*c):
+		return parsed
 	case c.Name != CommandPay:
 		parsed.Command, parsed.Ignored = nil, IgnoredNoHashtag
 		return parsed
@@ -317,7 +322,7 @@ func (h handling) ignored(ctx context.Context, m InboxMessage, parsed Parsed, re
 	case replaced != nil:
 		text = withdrawnText(*replaced, parsed.Language)
 	case parsed.SecretWarning && parsed.Ignored == IgnoredNoHashtag: // they did write to us
-		text = secretWarning(parsed.Language)
+		text = saying{parsed.Language, m.RowID}.secret()
 	}
 	if text != "" {
 		if err := h.reply(ctx, m, templateIgnored, text, nil); err != nil {
@@ -363,10 +368,7 @@ func (h handling) command(ctx context.Context, m InboxMessage, c Command, secret
 		return Handled{}, err
 	}
 	if link.CustomerID == uuid.Nil {
-		if err := h.reply(ctx, m, templateRefused, invitationText(h.config, lang), nil); err != nil {
-			return Handled{}, err
-		}
-		return h.done(ctx, m, Handled{Outcome: OutcomeRefused, Reason: ReasonNotCustomer}, &c)
+		return h.notCustomer(ctx, m, c)
 	}
 	payer, err := FindCustomerByID(ctx, h.tx, link.CustomerID)
 	if err != nil {
@@ -387,7 +389,7 @@ func (h handling) command(ctx context.Context, m InboxMessage, c Command, secret
 	}
 	text := orderText(o, h.config, replaces)
 	if secretWarned {
-		text = secretWarningPrefix(lang) + text
+		text = saying{lang, m.RowID}.secretPrefix() + text
 	}
 	if err := h.reply(ctx, m, string(o.State), text, &o); err != nil {
 		return Handled{}, err
@@ -397,6 +399,14 @@ func (h handling) command(ctx context.Context, m InboxMessage, c Command, secret
 		handled.Outcome = OutcomeRejected
 	}
 	return h.done(ctx, m, handled, &c)
+}
+
+// notCustomer answers somebody whose account is linked to no customer.
+func (h handling) notCustomer(ctx context.Context, m InboxMessage, c Command) (Handled, error) {
+	if err := h.reply(ctx, m, templateRefused, saying{language(c.Language), m.RowID}.invitation(h.config), nil); err != nil {
+		return Handled{}, err
+	}
+	return h.done(ctx, m, Handled{Outcome: OutcomeRefused, Reason: ReasonNotCustomer}, &c)
 }
 
 // payee is the receiving side of an order, whoever it is.

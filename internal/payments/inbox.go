@@ -31,6 +31,7 @@ const (
 	OutcomeOrder    Outcome = "order"    // an order was made and is on its way
 	OutcomeRejected Outcome = "rejected" // an order was made, and the rules refuse it: see its reason
 	OutcomeRefused  Outcome = "refused"  // meant for us, but not a command that we can take
+	OutcomeAnswered Outcome = "answered" // a command that moves no money was done: see its reason
 	OutcomeIgnored  Outcome = "ignored"  // none of our business
 	// OutcomeSuperseded: a newer version of the message was there already.
 	OutcomeSuperseded Outcome = "superseded"

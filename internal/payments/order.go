@@ -76,9 +76,10 @@ const (
 	ReasonTermOver          = "term_over"
 	ReasonReviewOver        = "review_over" // nobody has reviewed it in time
 	ReasonEdited            = "edited"
-	ReasonNotAuthor         = "not_the_author" // it was ordered as an edit of what somebody else wrote
-	ReasonBindingBroken     = "binding_broken" // what would be posted is not what was asked for
-	ReasonHoldLost          = "hold_lost"      // the ledger no longer holds the money
+	ReasonAsked             = "asked_by_the_payer" // the payer cancelled it
+	ReasonNotAuthor         = "not_the_author"     // it was ordered as an edit of what somebody else wrote
+	ReasonBindingBroken     = "binding_broken"     // what would be posted is not what was asked for
+	ReasonHoldLost          = "hold_lost"          // the ledger no longer holds the money
 )
 
 // The actors of changes that no person makes.

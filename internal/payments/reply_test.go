@@ -1,7 +1,9 @@
 package payments
 
 import (
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,59 +11,161 @@ import (
 	"github.com/google/uuid"
 )
 
-// weigh counts as X does: most letters of European scripts 1, everything else 2.
-// Source: twitter-text configuration v3.
-func weigh(s string) int {
-	n := 0
-	for _, r := range s {
-		switch {
-		case r <= 4351, r >= 8192 && r <= 8205, r >= 8208 && r <= 8223, r >= 8242 && r <= 8247:
-			n++
-		default:
-			n += 2
-		}
-	}
-	return n
-}
-
 // address is anything that X would make a link of.
 var address = regexp.MustCompile(`(?i)https?:|www\.|[a-z0-9]\.[a-z]{2,}`)
 
-func TestRepliesAreFitForThePublic(t *testing.T) {
+// publicTexts returns everything that can be said in public about an order or message
+// with this id, by what it is, with the longest fields that there can be.
+func publicTexts(t *testing.T, id uuid.UUID, lang string) map[string][]string {
+	t.Helper()
 	config := DefaultConfig()
-	config.BankName = strings.Repeat("B", 30)
-	config.BankHandle = strings.Repeat("b", 20)
-	o := Order{ID: uuid.New(), Amount: 2_500_00, Currency: config.Currency, PayeeHandle: strings.Repeat("h", 20), HoldID: uuid.New()}
-	texts := map[string]bool{}
-	for _, lang := range []string{French, English} {
-		o.Language = lang
-		for _, state := range []State{StateAwaitingConfirmation, StateAwaitingPayee, StateRejected, StatePosted, StateExpired, StateCancelled, StateVoided} {
-			for _, kind := range []PayeeKind{Person, Charity, Business, Unregistered} {
-				for _, reason := range []string{ReasonOverCap, ReasonSelfPayment, ReasonInsufficientFunds, ReasonPayerBlocked, ReasonPayeeCeiling} {
-					o.State, o.PayeeKind, o.Reason = state, kind, reason
-					texts[orderText(o, config, false)] = true
-					texts[secretWarningPrefix(lang)+orderText(o, config, true)] = true
+	config.BankName, config.BankHandle = strings.Repeat("B", maxBankName), strings.Repeat("b", 20) // X's longest
+	config.PersonCap, config.CharityCap, config.BusinessCap = 999_999_999_99, 999_999_999_99, 999_999_999_99
+	texts := map[string][]string{}
+	add := func(what, text string) {
+		if !slices.Contains(texts[what], text) {
+			texts[what] = append(texts[what], text)
+		}
+	}
+	s := saying{lang, id}
+	o := Order{ID: id, Amount: 999_999_999_99, Currency: config.Currency, PayeeHandle: strings.Repeat("h", 20), HoldID: id, Language: lang}
+	for _, state := range []State{StateAwaitingConfirmation, StateAwaitingPayee, StateUnderReview, StateRejected, StatePosted, StateExpired, StateCancelled, StateVoided} {
+		for _, kind := range []PayeeKind{Person, Charity, Business, Unregistered} {
+			for _, reason := range []string{ReasonOverCap, ReasonSelfPayment, ReasonInsufficientFunds, ReasonPayerBlocked, ReasonPayeeCeiling, ReasonReviewOver} {
+				for _, hold := range []uuid.UUID{id, uuid.Nil} {
+					o.State, o.PayeeKind, o.Reason, o.HoldID = state, kind, reason, hold
+					add(string(state), orderText(o, config, false))
+					add(string(state), s.secretPrefix()+orderText(o, config, true))
 				}
 			}
 		}
-		for _, code := range []RefusalCode{RefusedNoAmount, RefusedTwoAmounts, RefusedAmbiguousAmount, RefusedTooManyDecimals, RefusedNotPositive,
-			RefusedCurrency, RefusedTooLarge, RefusedNoPayee, RefusedTwoPayees, RefusedSelf, RefusedBank, RefusedUnresolved, RefusedTwoCommands, "new"} {
-			texts[refusalText(code, config, lang)] = true
-		}
-		texts[withdrawnText(o, lang)], texts[invitationText(config, lang)], texts[secretWarning(lang)] = true, true, true
 	}
-	if len(texts) < 60 {
-		t.Fatalf("only %d different texts", len(texts))
+	for _, code := range refusalCodes() {
+		add("refusal "+string(code), s.refusal(code, config))
 	}
-	for text := range texts {
-		if n := weigh(text); n > 280 {
-			t.Errorf("%d characters: %s", n, text)
+	add("withdrawn", withdrawnText(o, lang))
+	add("invitation", s.invitation(config))
+	add("secret", s.secret())
+	h := handling{Service: &Service{config: config}}
+	prefix := s.secretPrefix() + words.replaced.say(lang, id)
+	add("help", prefix+h.helpText(s, false))
+	for _, linked := range []bool{false, true} {
+		add("link", prefix+h.linkText(s, false, linked))
+	}
+	for _, p := range []phrase{words.balanceInPrivate, words.nothingToCancel, words.tooLateToCancel} {
+		add("command", prefix+s.say(p)+s.number())
+	}
+	add("command", prefix+words.cancelledQuietly.say(lang, id)+reference(o))
+	return texts
+}
+
+func refusalCodes() []RefusalCode {
+	return []RefusalCode{RefusedNoAmount, RefusedTwoAmounts, RefusedAmbiguousAmount, RefusedTooManyDecimals, RefusedNotPositive, RefusedCurrency,
+		RefusedTooLarge, RefusedNoPayee, RefusedTwoPayees, RefusedSelf, RefusedBank, RefusedUnresolved, RefusedTwoCommands, "new"}
+}
+
+func TestRepliesAreFitForThePublic(t *testing.T) {
+	for _, lang := range []string{French, English} {
+		ways := map[string]map[string]bool{}
+		for way := range byte(6) { // every one of 2 and of 3 ways
+			id := uuid.UUID{1, 2, 3, 4, 15: way}
+			for what, list := range publicTexts(t, id, lang) {
+				for _, text := range list {
+					switch {
+					case Weigh(text) > MaxWeight:
+						t.Errorf("%s weighs %d: %s", what, Weigh(text), text)
+					case address.MatchString(text):
+						t.Errorf("reads as an address: %s", text)
+					case strings.Contains(text, "%!"):
+						t.Errorf("badly formatted: %s", text)
+					case strings.Contains(text, "@ami") || strings.Contains(text, "@friend"):
+						t.Errorf("calls somebody: %s", text)
+					}
+				}
+				if ways[what] == nil {
+					ways[what] = map[string]bool{}
+				}
+				ways[what][list[0]] = true
+			}
 		}
-		if address.MatchString(text) {
-			t.Errorf("reads as an address: %s", text)
+		if len(ways) < 25 {
+			t.Errorf("%s: only %d texts", lang, len(ways))
 		}
-		if strings.Contains(text, "%!") {
-			t.Errorf("badly formatted: %s", text)
+		for what, texts := range ways {
+			if len(texts) < 3 {
+				t.Errorf("%s: %s is said in %d ways", lang, what, len(texts))
+			}
+		}
+	}
+}
+
+// TestEveryPhraseIsWhole finds phrases that lack a language, or an argument in one of
+// their ways.
+func TestEveryPhraseIsWhole(t *testing.T) {
+	verb := regexp.MustCompile(`%\[[0-9]\]s`)
+	check := func(name string, p phrase) {
+		t.Helper()
+		if len(p.french) == 0 || len(p.french) != len(p.english) {
+			t.Errorf("%s is said in %d ways in French and in %d in English", name, len(p.french), len(p.english))
+			return
+		}
+		args := func(format string) string {
+			found := verb.FindAllString(format, -1)
+			slices.Sort(found)
+			return strings.Join(slices.Compact(found), " ")
+		}
+		seen := map[string]bool{}
+		for _, format := range slices.Concat(p.french, p.english) {
+			if args(format) != args(p.french[0]) {
+				t.Errorf("%s: %q has the arguments %s, and %q %s", name, format, args(format), p.french[0], args(p.french[0]))
+			}
+			if seen[format] {
+				t.Errorf("%s: %q stands twice", name, format)
+			}
+			seen[format] = true
+			if strings.Contains(verb.ReplaceAllString(format, ""), "%") {
+				t.Errorf("%s: %q has an argument without a number", name, format)
+			}
+		}
+	}
+	fields := reflect.ValueOf(words)
+	for i := range fields.NumField() {
+		if p, ok := fieldPhrase(fields.Field(i)); ok {
+			check(fields.Type().Field(i).Name, p)
+		}
+	}
+	for code, p := range words.refused {
+		check(string(code), p)
+	}
+	for _, code := range refusalCodes() {
+		if _, ok := words.refused[code]; !ok && code != "new" {
+			t.Errorf("no words for %s", code)
+		}
+	}
+}
+
+// TestTheSameIsSaidInTheSameWay proves that a retry says what was said.
+func TestTheSameIsSaidInTheSameWay(t *testing.T) {
+	one, other := uuid.UUID{15: 1}, uuid.UUID{0: 1, 15: 2}
+	first := words.secret.say(French, one)
+	if again := words.secret.say(French, one); again != first || words.secret.say(French, other) == first {
+		t.Error("the way to say something does not follow from what it is about")
+	}
+	if a, b := (saying{French, one}).secret(), (saying{French, uuid.UUID{0: 9, 15: 1}}).secret(); a == b {
+		t.Errorf("two messages are answered with the same words: %s", a)
+	}
+}
+
+// TestPrivateTextsMayHoldAddresses has the longest of them, too.
+func TestPrivateTextsMayHoldAddresses(t *testing.T) {
+	config := DefaultConfig()
+	config.PageURL = "https://pay.test/confirm"
+	h := handling{Service: &Service{config: config}}
+	for _, lang := range []string{French, English} {
+		for _, linked := range []bool{false, true} {
+			if text := h.linkText(saying{lang, uuid.UUID{}}, true, linked); !strings.Contains(text, "https://pay.test/link/") {
+				t.Errorf("no address in %q", text)
+			}
 		}
 	}
 }

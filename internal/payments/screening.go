@@ -363,5 +363,8 @@ func screenOutgoing(r OutboxRow) (Verdict, string) {
 	if public && addressPattern.MatchString(r.Text) {
 		return VerdictReject, "screening: an address in public"
 	}
+	if weight := Weigh(r.Text); public && weight > MaxWeight {
+		return VerdictReject, fmt.Sprintf("screening: %d characters, where a post has %d at most", weight, MaxWeight)
+	}
 	return VerdictAccept, ""
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,13 +38,21 @@ func (c *clock) Add(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// wordParser reads messages such as "pay 20.00 102 yoann", "refuse two_amounts"
-// and "secret"; anything else is none of the bank's business.
+// wordParser reads messages such as "pay 20.00 102 yoann", "refuse two_amounts",
+// "secret", "balance" and "cancel 1A2B3C4D"; anything else is none of the bank's
+// business. A ! behind a command is a secret code beside it.
 type wordParser struct{}
 
 func (wordParser) Parse(m payments.Message) payments.Parsed {
-	words := strings.Fields(m.Text)
+	text, secret := strings.CutSuffix(m.Text, "!")
+	words := strings.Fields(text)
 	switch {
+	case len(words) > 0 && slices.Contains([]string{payments.CommandBalance, payments.CommandCancel, payments.CommandHelp, payments.CommandLink}, words[0]):
+		c := payments.Command{Name: words[0], Hashtag: words[0], Language: m.Language}
+		if len(words) > 1 {
+			c.Reference = words[1]
+		}
+		return payments.Parsed{Command: &c, SecretWarning: secret}
 	case len(words) == 4 && words[0] == "pay":
 		amount, err := ledger.ParseAmount(words[1], ledger.EUR)
 		if err != nil {
@@ -74,6 +83,7 @@ func (s *sink) Reply(_ context.Context, out payments.Outgoing) (string, error) {
 	if s.fail != nil {
 		return "", s.fail
 	}
+	out.Text = payments.FirstWords(out.Text)
 	s.replies = append(s.replies, out)
 	if s.onReply != nil {
 		s.onReply()
@@ -224,7 +234,7 @@ func (w *world) ordered(text string) payments.Order {
 
 func (w *world) deliver() payments.Delivered {
 	w.t.Helper()
-	done, err := w.Deliver(w.ctx, map[string]payments.Replier{channel: w.sink}, w.sink, 1000)
+	done, err := w.Deliver(w.ctx, map[string]payments.Replier{channel: w.sink, payments.DirectChannel(channel): w.sink}, w.sink, 1000)
 	must(w.t, err)
 	return done
 }
