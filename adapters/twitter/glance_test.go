@@ -127,25 +127,56 @@ func slowNormalize(text string) string {
 	return b.String()
 }
 
+// checkNormalized compares the two.
+func checkNormalized(t *testing.T, p *Parser, text string) {
+	t.Helper()
+	var b strings.Builder
+	from := int32(0)
+	for _, c := range p.runes.normalize(nil, text) {
+		b.WriteRune(c.r)
+		if c.from < from || c.to <= c.from || int(c.to) > len(text) {
+			t.Fatalf("%q: %q comes from bytes %d to %d", text, c.r, c.from, c.to)
+		}
+		from = c.from
+		if want := classOf(c.r); c.class&^anyForm != want {
+			t.Fatalf("%q: %q has classes %b, want %b", text, c.r, c.class&^anyForm, want)
+		}
+	}
+	if got, want := b.String(), slowNormalize(text); got != want {
+		t.Fatalf("%q: normalised to %q, want %q", text, got, want)
+	}
+}
+
+// FuzzGlance looks for a text that a glance judges otherwise than reading it does, and
+// for one that is not normalised as it should be.
+func FuzzGlance(f *testing.F) {
+	for _, seed := range []string{
+		"Je viens d'ouvrir mon compte @SmoneyFR, qui a déjà essayé ?", "Le cœur ❤️ 👨‍👩‍👧 : merci @SmoneyFR ! https://t.co/AbCdEfGhIj",
+		"@SmoneyFR #envoyer 20€ @ami", "＠SmoneyFR ＃ｓｏｌｄｅ", "RT\u00a0@SmoneyFR http://x/@SmoneyFR", "@SmoneyFR 1\ufe0f\u20e3 ١٢٣٤٥٦ 12 34 56",
+		"e\u0301\u0327 @SmoneyFR ᄒ\u1161 か\u3099 \xff…",
+	} {
+		f.Add(seed, false)
+	}
+	p := testParser(f)
+	f.Fuzz(func(t *testing.T, text string, private bool) {
+		m := testMessage(text)
+		if private {
+			m.Kind = payments.Direct
+		}
+		if reason := p.glance(&m); reason != "" {
+			if read, want := p.read(&m), (payments.Parsed{Ignored: reason, Language: "fr"}); !reflect.DeepEqual(read, want) {
+				t.Fatalf("%q: at a glance %s, read %+v", text, reason, read)
+			}
+		}
+		checkNormalized(t, p, text)
+	})
+}
+
 func TestNormalizeIsNFKC(t *testing.T) {
 	p := testParser(t)
 	check := func(text string) {
 		t.Helper()
-		var b strings.Builder
-		end := int32(0)
-		for _, c := range p.runes.normalize(nil, text) {
-			b.WriteRune(c.r)
-			if c.from < 0 || c.to <= c.from || int(c.to) > len(text) || c.from < end && c.to < end {
-				t.Fatalf("%q: %q comes from bytes %d to %d", text, c.r, c.from, c.to)
-			}
-			end = c.from
-			if want := classOf(c.r); c.class&^anyForm != want {
-				t.Fatalf("%q: %q has classes %b, want %b", text, c.r, c.class&^anyForm, want)
-			}
-		}
-		if got, want := b.String(), slowNormalize(text); got != want {
-			t.Fatalf("%q: normalised to %q, want %q", text, got, want)
-		}
+		checkNormalized(t, p, text)
 	}
 	r := rand.New(rand.NewPCG(20141014, 2))
 	for range 20_000 {

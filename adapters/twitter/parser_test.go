@@ -33,11 +33,13 @@ func newParser(t testing.TB) *twitter.Parser {
 	return p
 }
 
+var handlePattern = regexp.MustCompile(`[@＠]([A-Za-z0-9_]+)`)
+
 // written is a message by Marie as X would deliver it, its mentions resolved.
 func written(text string) payments.Message {
 	m := payments.Message{Channel: twitter.Channel, ID: "1", FirstID: "1", AuthorID: marieID, AuthorHandle: "marie_test", Kind: payments.Original, Text: text}
 	seen := map[string]bool{}
-	for _, found := range regexp.MustCompile(`[@＠]([A-Za-z0-9_]+)`).FindAllStringSubmatch(text, -1) {
+	for _, found := range handlePattern.FindAllStringSubmatch(text, -1) {
 		handle := found[1]
 		id, ok := users()[strings.ToLower(handle)]
 		if ok && !seen[id] {
