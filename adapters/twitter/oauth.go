@@ -142,7 +142,7 @@ func (l *Linker) revoke(ctx context.Context, token string) {
 		defer response.Body.Close()
 		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxProblemBytes))
 		if response.StatusCode/100 != 2 {
-			return fmt.Errorf("X answered %d", response.StatusCode)
+			return fmt.Errorf("the answer was %d", response.StatusCode)
 		}
 		return nil
 	}()

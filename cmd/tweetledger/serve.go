@@ -183,19 +183,27 @@ func (s settings) identifier(client *twitter.Client, config payments.Config) (co
 	if client == nil || s.Twitter.ClientID == "" {
 		return nil, nil
 	}
-	secret := ""
-	if s.getenv(clientSecretVariable) != "" || s.Twitter.ClientSecretFile != "" {
-		var err error
-		if secret, err = s.token(clientSecretVariable, s.Twitter.ClientSecretFile); err != nil {
-			return nil, err
-		}
+	secret, err := s.clientSecret()
+	if err != nil {
+		return nil, err
 	}
 	linker, err := twitter.NewLinker(client, twitter.LinkOptions{ClientID: s.Twitter.ClientID, ClientSecret: secret,
-		AuthorizeURL: s.Twitter.AuthorizeURL, RedirectURL: config.LinkURL() + "/callback"})
+		AuthorizeURL: s.Twitter.AuthorizeURL, RedirectURL: redirectURL(config)})
 	if err != nil {
 		return nil, fmt.Errorf("configuration, [twitter]: %w", err)
 	}
 	return linker, nil
+}
+
+// redirectURL is where X sends customers back to; it is registered with the app.
+func redirectURL(config payments.Config) string { return config.LinkURL() + "/callback" }
+
+// clientSecret returns the secret of the app's OAuth 2.0 client, or "" of a public one.
+func (s settings) clientSecret() (string, error) {
+	if s.getenv(clientSecretVariable) == "" && s.Twitter.ClientSecretFile == "" {
+		return "", nil
+	}
+	return s.token(clientSecretVariable, s.Twitter.ClientSecretFile)
 }
 
 // clientSecretVariable names the environment variable that holds the secret of the

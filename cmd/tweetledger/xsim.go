@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tweetledger/adapters/twitter/xsim"
+	"tweetledger/internal/payments"
 	"tweetledger/ledger"
 )
 
@@ -46,7 +47,8 @@ comments. What clients publish and send is printed, too.
   {"do":"message","user":"marie_test","text":"#solde"}
 
 All actions are described in docs/twitter.md. Point a configuration at it with
-twitter.api_url, TWEETLEDGER_X_TOKEN and TWEETLEDGER_X_USER_TOKEN. With --webhook it
+twitter.api_url, TWEETLEDGER_X_TOKEN and TWEETLEDGER_X_USER_TOKEN; where that has a
+twitter.client_id, customers link accounts on /i/oauth2/authorize. With --webhook it
 also delivers events there, signed with TWEETLEDGER_X_WEBHOOK_SECRET, once the address
 answers. It runs until it is interrupted, or with --once until the script is played.`,
 		Args: cobra.NoArgs,
@@ -79,6 +81,13 @@ func (a *app) xsim(ctx context.Context, flags xsimFlags) error {
 	sim := xsim.New(xsim.Options{Clock: a.now, Log: a.log(), PostNames: flags.postNames, Tell: out.line})
 	bank := s.Twitter.BankUserID
 	sim.AddUser(bank, s.Twitter.BankHandle, s.Service.BankName)
+	if s.Twitter.ClientID != "" {
+		secret, err := s.clientSecret()
+		if err != nil {
+			return err
+		}
+		sim.AddApp(xsim.App{ClientID: s.Twitter.ClientID, ClientSecret: secret, RedirectURLs: []string{redirectURL(payments.Config{PageURL: s.Service.PageURL})}})
+	}
 	out.line(fmt.Sprintf("simulated X on http://%s", listener.Addr()))
 	out.line("TWEETLEDGER_X_TOKEN=" + sim.AppToken() + " TWEETLEDGER_X_USER_TOKEN=" + sim.UserToken(bank))
 
