@@ -274,7 +274,7 @@ func TestNothingIsSaidTwice(t *testing.T) {
 		"direct message": func() string {
 			b.clock.add(time.Second)
 			id := b.x.Direct(xMarie, xBank, "#envoyer 6€ @yoann_test")
-			b.take(payments.Message{Channel: twitter.Channel, ID: id, FirstID: id, AuthorID: xMarie, AuthorHandle: "marie_test", Kind: payments.Direct,
+			b.take(payments.Message{Channel: payments.DirectChannel(twitter.Channel), ID: id, FirstID: id, AuthorID: xMarie, AuthorHandle: "marie_test", Kind: payments.Direct,
 				Text: "#envoyer 6€ @yoann_test", Mentions: []payments.Mention{{UserID: xYoann, Handle: "yoann_test"}}, CreatedAt: b.clock.Now(), Via: "direct"})
 			return id
 		},
@@ -287,7 +287,7 @@ func TestNothingIsSaidTwice(t *testing.T) {
 						t.Errorf("%s: nothing was sent", name)
 					}
 				}()
-				_, _ = b.service.Deliver(t.Context(), map[string]payments.Replier{twitter.Channel: dying{b.worker.client}}, nil, 10)
+				_, _ = b.service.Deliver(t.Context(), map[string]payments.Replier{twitter.Channel: dying{b.worker.client}, payments.DirectChannel(twitter.Channel): dying{b.worker.client}}, nil, 10)
 			},
 			"the answer is lost": func() {
 				b.x.LoseAnswers(1)

@@ -182,7 +182,7 @@ func (h handling) screen(ctx context.Context, o Order, to payee) (Verdict, []Hit
 		}
 	}
 	if rules.LookAlike != VerdictAccept && stranger {
-		original, err := lookedLike(ctx, h.tx, o.Channel, o.PayeeUserID, o.PayeeHandle)
+		original, err := lookedLike(ctx, h.tx, linkChannel(o.Channel), o.PayeeUserID, o.PayeeHandle)
 		if err != nil {
 			return "", nil, err
 		}
@@ -293,7 +293,7 @@ const paidQuery = "SELECT 1 FROM paid_payees WHERE payer_id = $1 AND channel = $
 func hasPaid(ctx context.Context, tx *sqldb.Tx, o Order) (bool, error) {
 	var one int64
 	err := tx.QueryRow(ctx, paidQuery,
-		[]any{o.PayerID, o.Channel, o.PayeeUserID}, &one)
+		[]any{o.PayerID, linkChannel(o.Channel), o.PayeeUserID}, &one)
 	if sqldb.IsNoRows(err) {
 		return false, nil
 	}
@@ -306,7 +306,7 @@ func hasPaid(ctx context.Context, tx *sqldb.Tx, o Order) (bool, error) {
 // notePaid remembers whom the payer of a posted order has paid.
 func notePaid(ctx context.Context, tx *sqldb.Tx, o Order) error {
 	_, err := tx.Exec(ctx, "INSERT INTO paid_payees (payer_id, channel, payee_user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-		o.PayerID, o.Channel, o.PayeeUserID)
+		o.PayerID, linkChannel(o.Channel), o.PayeeUserID)
 	if err != nil {
 		return fmt.Errorf("remember the payee of order %s: %w", o.ID, err)
 	}
@@ -346,6 +346,8 @@ func verdictOf(handled Handled) Verdict {
 		if handled.Order != nil && handled.Order.State == StateUnderReview {
 			return VerdictReview
 		}
+		return VerdictAccept
+	case OutcomeAnswered:
 		return VerdictAccept
 	case OutcomeRejected, OutcomeRefused:
 		return VerdictReject

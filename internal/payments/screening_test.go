@@ -188,6 +188,25 @@ func TestLookAlikeHandles(t *testing.T) {
 	})
 }
 
+// TestDirectMessagesAreScreenedToo: who writes in private is the same person, and so
+// is who is paid.
+func TestDirectMessagesAreScreenedToo(t *testing.T) {
+	w := screened(t, sqliteDB(t), func(c *payments.ScreeningConfig) { c.NewPayee, c.NewPayeeAmount = payments.VerdictReview, 10_00 })
+	private := func(text string) payments.Order {
+		t.Helper()
+		m := w.message(marie, text)
+		m.Channel, m.Kind = payments.DirectChannel(channel), payments.Direct
+		return *w.take(m).Order
+	}
+	if o := private("pay 5.00 " + stranger + " ACF_Frence"); o.State != payments.StateUnderReview || o.Reason != payments.ReasonLookAlike {
+		t.Fatalf("a look-alike: %+v", o)
+	}
+	first := private("pay 9.99 " + yoann + " yoann_test")
+	_, err := w.confirm(first.ID, rightCode)
+	must(t, err)
+	w.wantVerdict(marie, "pay 20.00 "+yoann+" yoann_test", held, payments.ReasonHeld)
+}
+
 // TestOldPayeesAreIndexed: those that were linked before there was screening.
 func TestOldPayeesAreIndexed(t *testing.T) {
 	w := newWorld(t, sqliteDB(t))
