@@ -311,8 +311,8 @@ func (t *tweets) judgeHandled(c *chain, m payments.Message, command payments.Com
 	case payments.OutcomeOrder, payments.OutcomeRejected:
 	case payments.OutcomeFailed:
 		return t.missing(c, m, command, "arrived, but handling it failed; look at the log for message "+row.RowID.String())
-	case payments.OutcomeIgnored:
-		return t.missing(c, m, command, "arrived and was ignored ("+row.Reason+"), but it is a command by the rules of now; ask the payer to tweet again")
+	case payments.OutcomeIgnored, payments.OutcomeAnswered:
+		return t.missing(c, m, command, "arrived and was "+string(row.Outcome)+" ("+row.Reason+"), but it is a payment by the rules of now; ask the payer to tweet again")
 	default:
 		return t.missing(c, m, command, "arrived, but was not handled; handle it")
 	}

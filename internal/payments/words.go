@@ -288,7 +288,7 @@ var words = wording{
 		}, []string{
 			"To link your Twitter account, ask %[2]s for your personal link; you will confirm it with your secret code.",
 			"Your personal link comes from %[2]s: open it, enter your secret code, and your Twitter account is linked.",
-			"Ask %[2]s for the personal link that links your Twitter account. Your secret code is asked for there only.",
+			"A personal link from %[2]s connects your Twitter account: ask for it. Your secret code is asked for there only.",
 		}},
 	linkByMail: phrase{
 		[]string{"Pour relier ce compte Twitter, demandez votre lien personnel à %[2]s. Il commence toujours par %[3]s/ et vous le validerez avec votre code secret."},
