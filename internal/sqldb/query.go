@@ -28,6 +28,16 @@ func (tx *Tx) Each(ctx context.Context, query string, args []any, fn func(rows *
 	return rows.Close()
 }
 
+// IndexedBy returns what stands behind a table's name so that it is read by an
+// index. SQLite keeps no statistics of the book and would rather read all of a
+// page of the journal; servers choose by themselves.
+func (tx *Tx) IndexedBy(index string) string {
+	if tx.db.engine == SQLite {
+		return " INDEXED BY " + index
+	}
+	return ""
+}
+
 // Collect runs a query and returns what scan makes of every row. The query bounds
 // how many there are.
 func Collect[T any](ctx context.Context, tx *Tx, query string, args []any, scan func(rows *Rows) (T, error)) ([]T, error) {

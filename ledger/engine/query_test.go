@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -36,7 +37,11 @@ func date(year, month, day int) ledger.Date {
 func newHistory(t *testing.T, db *sqldb.DB) *history {
 	h := &history{world: newWorld(t, db), journals: []string{ledger.JournalTransfers, ledger.JournalCards, ledger.JournalPayouts}}
 	random := rand.New(rand.NewPCG(14, 10)) // the same book in every run
-	h.post(h.world, random, 60)
+	h.post(h.world, random, 30)
+	h.postBulk(random)
+	h.sealAll()
+	h.post(h.world, random, 30) // which wait for the sealer
+	h.postBulk(random)
 	for d := range 24 {
 		h.dates = append(h.dates, date(2014, 9, 29).AddDays(d))
 	}
@@ -78,6 +83,36 @@ func (h *history) post(w *world, random *rand.Rand, n int) []ledger.Transaction 
 	return made
 }
 
+// postBulk records a page of many transactions, one of them with more postings to
+// an account than a list reads at once.
+func (h *history) postBulk(random *rand.Rand) {
+	h.t.Helper()
+	requests := make([]ledger.Request, 10)
+	for i := range requests {
+		r := h.transfer(h.cash, h.payee, ledger.Amount(1+i))
+		r.Journal, r.EffectiveDate = h.journals[random.IntN(len(h.journals))], date(2014, 10, 4)
+		if i == 7 {
+			for range 120 {
+				r.Postings = append(r.Postings, r.Postings[0])
+			}
+		}
+		requests[i] = r
+	}
+	h.clock.Advance(time.Minute)
+	outcomes, err := h.Submit(h.ctx, requests)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, out := range outcomes {
+		if out.Err != nil {
+			h.t.Fatal(out.Err)
+		}
+		h.transactions = append(h.transactions, out.Transaction)
+		h.instants = append(h.instants, out.Transaction.RecordedAt)
+	}
+	slices.SortFunc(h.transactions, compareTransactions)
+}
+
 func compareTransactions(a, b ledger.Transaction) int {
 	if c := a.EffectiveDate.Compare(b.EffectiveDate); c != 0 {
 		return c
@@ -85,7 +120,7 @@ func compareTransactions(a, b ledger.Transaction) int {
 	if c := a.RecordedAt.Compare(b.RecordedAt); c != 0 {
 		return c
 	}
-	return slices.Compare(a.ID[:], b.ID[:])
+	return cmp.Compare(a.Place.Line, b.Place.Line)
 }
 
 func sameTransaction(a, b ledger.Transaction) bool {

@@ -92,17 +92,20 @@ func balanceByRollUp(ctx context.Context, tx *sqldb.Tx, accountNo int64, until l
 	if err != nil {
 		return 0, 0, err
 	}
-	for column, sum := range map[string]*ledger.Amount{"debit_no": &debits, "credit_no": &credits} {
+	for _, side := range []struct {
+		column, index string
+		sum           *ledger.Amount
+	}{{"debit_no", "postings_by_debit", &debits}, {"credit_no", "postings_by_credit", &credits}} {
 		var tail sqldb.Where
-		tail.And("p.page_id = u.page_id AND p."+column+" = ?", accountNo)
+		tail.And("p.page_id = u.page_id AND p."+side.column+" = ?", accountNo)
 		overPages(&tail, "u.page_id", ledger.Date{}, until)
 		var amount ledger.Amount
 		err := tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(p.amount), 0) AS "+tx.Int8()+
-			") FROM unsealed_pages AS u CROSS JOIN postings AS p"+tail.Clause(), tail.Args, &amount) // from the few to the many
+			") FROM unsealed_pages AS u CROSS JOIN postings AS p"+tx.IndexedBy(side.index)+tail.Clause(), tail.Args, &amount) // from the few to the many
 		if err != nil {
 			return 0, 0, err
 		}
-		if *sum, err = sum.Add(amount); err != nil {
+		if *side.sum, err = side.sum.Add(amount); err != nil {
 			return 0, 0, err
 		}
 	}

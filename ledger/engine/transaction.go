@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -253,8 +255,8 @@ type TransactionFilter struct {
 
 // ListTransactions returns a page of transactions with their postings, in the
 // order of the journal: effective date, then recording. Pages stay stable under
-// writes. An account, a source id or a range of dates is found by index; the other
-// conditions are looked at one transaction after the other.
+// writes. An account, a journal, a source id or a range of dates is found by index;
+// the other conditions are looked at one transaction after the other.
 func ListTransactions(ctx context.Context, tx *sqldb.Tx, f TransactionFilter) ([]ledger.Transaction, error) {
 	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
@@ -274,8 +276,12 @@ func ListTransactions(ctx context.Context, tx *sqldb.Tx, f TransactionFilter) ([
 	return list, addNumbers(ctx, tx, list)
 }
 
-// places finds a page of the transactions that the filter selects.
+// places finds a page of the transactions that the filter selects, in the order
+// of the journal.
 func (f TransactionFilter) places(ctx context.Context, tx *sqldb.Tx) ([]place, error) {
+	if f.journalAlone() {
+		return f.placesOfJournal(ctx, tx)
+	}
 	var q sqldb.Where
 	overPages(&q, "p.page_id", f.From, f.To)
 	if f.After != (ledger.Cursor{}) {
@@ -283,7 +289,7 @@ func (f TransactionFilter) places(ctx context.Context, tx *sqldb.Tx) ([]place, e
 		q.And("(p.page_id > ? OR p.line - p.ordinal > ?)", f.After.PageID, f.After.Line)
 	}
 	head := "p" // the posting with the header, where it is asked about
-	source := "postings AS p"
+	source := ""
 	if f.byPosting() {
 		if f.byHeader() {
 			head = "h"
@@ -299,38 +305,117 @@ func (f TransactionFilter) places(ctx context.Context, tx *sqldb.Tx) ([]place, e
 		q.And("p.ordinal = 0")
 	}
 	f.andHeader(&q, head)
-	if f.journalAlone() {
-		f.andPagesOfJournal(&q)
-	}
 	if !f.RecordedAt.IsZero() {
 		source += " JOIN pages AS g ON g.id = p.page_id"
 		q.And("g.recorded_at <= ?", f.RecordedAt)
 	}
-	page := func(condition string) string {
-		return fmt.Sprintf("SELECT DISTINCT p.page_id, p.line - p.ordinal AS line FROM %s WHERE %s ORDER BY p.page_id, line LIMIT %d",
-			source, condition, f.Limit)
+	if f.AccountID == uuid.Nil {
+		return f.firstPlaces(ctx, tx, q, func(q sqldb.Where, limit int) (string, []any) {
+			return postingsInOrder("postings AS p"+source, q, limit), q.Args
+		})
 	}
-	query := page(q.Condition())
-	if f.AccountID != uuid.Nil {
-		account, err := accountNo(ctx, tx, f.AccountID)
-		if ledger.CodeOf(err) == ledger.CodeNotFound {
-			return nil, nil // no transaction has a posting to it
-		}
-		if err != nil {
-			return nil, err
-		}
+	account, err := accountNo(ctx, tx, f.AccountID)
+	if ledger.CodeOf(err) == ledger.CodeNotFound {
+		return nil, nil // no transaction has a posting to it
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.firstPlaces(ctx, tx, q, func(q sqldb.Where, limit int) (string, []any) {
 		debits, credits := q, q // each side has its own index
 		debits.And("p.debit_no = ?", account)
 		credits.And("p.credit_no = ?", account) // the same argument, at the same place
-		query = fmt.Sprintf("SELECT page_id, line FROM (SELECT * FROM (%s) AS d UNION SELECT * FROM (%s) AS c) AS both_sides ORDER BY page_id, line LIMIT %d",
-			page(debits.Condition()), page(credits.Condition()), f.Limit)
-		q = debits
+		return fmt.Sprintf("SELECT * FROM (SELECT * FROM (%s) AS d UNION ALL SELECT * FROM (%s) AS c) AS both_sides ORDER BY page_id, line LIMIT %d",
+			postingsInOrder("postings AS p"+tx.IndexedBy("postings_by_debit")+source, debits, limit),
+			postingsInOrder("postings AS p"+tx.IndexedBy("postings_by_credit")+source, credits, limit), limit), debits.Args
+	})
+}
+
+func postingsInOrder(source string, q sqldb.Where, limit int) string {
+	return fmt.Sprintf("SELECT p.page_id, p.line, p.ordinal FROM %s%s ORDER BY p.page_id, p.line LIMIT %d", source, q.Clause(), limit)
+}
+
+// minRound is how many postings are read at once at least: a transaction may have
+// many that the filter selects.
+const minRound = 100
+
+// firstPlaces reads postings in the order of the journal, some at a time, until
+// they belong to as many transactions as the page has, and returns where those
+// begin. query makes the query for postings with the conditions.
+func (f TransactionFilter) firstPlaces(ctx context.Context, tx *sqldb.Tx, q sqldb.Where,
+	query func(q sqldb.Where, limit int) (string, []any)) ([]place, error) {
+	var found []place
+	round := max(f.Limit, minRound)
+	after := q
+	for {
+		var last place
+		rows := 0
+		text, args := query(after, round)
+		err := tx.Each(ctx, text, args, func(r *sqldb.Rows) error {
+			var ordinal int64
+			if err := r.Scan(&last.page, &last.line, &ordinal); err != nil {
+				return err
+			}
+			rows++
+			first := place{last.page, last.line - ordinal}
+			if len(found) < f.Limit && (len(found) == 0 || found[len(found)-1] != first) {
+				found = append(found, first)
+			}
+			return nil
+		})
+		if err != nil || rows < round || len(found) == f.Limit {
+			return found, err
+		}
+		after = q
+		after.And("p.page_id >= ?", last.page)
+		after.And("(p.page_id > ? OR p.line > ?)", last.page, last.line)
 	}
-	return sqldb.Collect(ctx, tx, query, q.Args, func(rows *sqldb.Rows) (place, error) {
+}
+
+// placesOfJournal finds a page of a journal's transactions: those that are sealed
+// by where their seals say that they lie, and what waits for the sealer by looking.
+func (f TransactionFilter) placesOfJournal(ctx context.Context, tx *sqldb.Tx) ([]place, error) {
+	var found []place
+	add := func(at place) {
+		if at.page > f.After.PageID || at.page == f.After.PageID && at.line > f.After.Line || f.After == (ledger.Cursor{}) {
+			found = append(found, at)
+		}
+	}
+	var sealed, waiting sqldb.Where
+	sealed.And("s.journal = ?", f.Journal)
+	waiting.And("p.page_id = u.page_id AND p.ordinal = 0 AND p.journal = ?", f.Journal)
+	overPages(&sealed, "s.page_id", f.From, f.To)
+	overPages(&waiting, "u.page_id", f.From, f.To)
+	if f.After != (ledger.Cursor{}) {
+		sealed.And("s.page_id >= ?", f.After.PageID)
+		waiting.And("u.page_id >= ?", f.After.PageID)
+		waiting.And("(p.page_id > ? OR p.line > ?)", f.After.PageID, f.After.Line)
+	}
+	// Each page has one of them at least, but the first may have those before it only.
+	query := fmt.Sprintf("SELECT s.page_id, s.lines FROM seals AS s%s ORDER BY s.page_id LIMIT %d", sealed.Clause(), f.Limit+1)
+	err := tx.Each(ctx, query, sealed.Args, func(rows *sqldb.Rows) error {
+		var page int64
+		var lines []byte
+		if err := rows.Scan(&page, &lines); err != nil {
+			return err
+		}
+		for ; len(lines) >= 4 && len(found) < f.Limit; lines = lines[4:] {
+			add(place{page, int64(binary.BigEndian.Uint32(lines))})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	query = fmt.Sprintf("SELECT p.page_id, p.line FROM unsealed_pages AS u CROSS JOIN postings AS p%s ORDER BY p.page_id, p.line LIMIT %d", waiting.Clause(), f.Limit)
+	err = tx.Each(ctx, query, waiting.Args, func(rows *sqldb.Rows) error {
 		var at place
 		err := rows.Scan(&at.page, &at.line)
-		return at, err
+		add(at)
+		return err
 	})
+	slices.SortFunc(found, func(a, b place) int { return cmp.Or(cmp.Compare(a.page, b.page), cmp.Compare(a.line, b.line)) })
+	return found[:min(len(found), f.Limit)], err
 }
 
 // byPosting says that the filter is about postings, not transactions alone.
@@ -365,22 +450,6 @@ func (f TransactionFilter) andHeader(q *sqldb.Where, head string) {
 // is one that the filter selects.
 func (f TransactionFilter) journalAlone() bool {
 	return f.Journal != "" && !f.byPosting() && f.RecordedAt.IsZero() && f.Source.Channel == "" && f.Source.ID == "" && f.MetadataKey == ""
-}
-
-// andPagesOfJournal narrows the pages to those that can have what comes next of a
-// journal: as many sealed ones as the page of the list is long, each of which has a
-// transaction of it, and what waits for the sealer.
-func (f TransactionFilter) andPagesOfJournal(q *sqldb.Where) {
-	var sealed sqldb.Where
-	sealed.Args = q.Args
-	sealed.And("s.journal = ?", f.Journal)
-	overPages(&sealed, "s.page_id", f.From, f.To)
-	if f.After != (ledger.Cursor{}) {
-		sealed.And("s.page_id >= ?", f.After.PageID)
-	}
-	q.Args = sealed.Args
-	q.And(fmt.Sprintf(`p.page_id IN (SELECT page_id FROM (SELECT s.page_id FROM seals AS s WHERE %s ORDER BY s.page_id LIMIT %d) AS sealed
-		UNION ALL SELECT u.page_id FROM unsealed_pages AS u)`, sealed.Condition(), f.Limit+1))
 }
 
 // overPages adds that a page id is of an effective date from one to another,

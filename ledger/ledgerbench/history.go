@@ -2,6 +2,7 @@ package ledgerbench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -45,6 +46,7 @@ const (
 	historyCall   = 8000   // transfers in one call
 	historyPage   = 50     // rows of a page, as one looks at on a screen
 	historyRate   = 10_000 // postings a second, as a guess for the progress
+	sealRate      = 50_000 // the same of sealing
 	rareJournal   = ledger.JournalMisc
 	rareAmount    = ledger.Amount(10_00)
 	rareKey       = "campaign"
@@ -66,6 +68,7 @@ func (b *bench) historySteps() []step {
 				}
 				return b.fill(ctx, size, deadline)
 			}},
+			step{fmt.Sprintf("sealing %d postings", size), time.Duration(size/sealRate) * time.Second, b.seal},
 			step{fmt.Sprintf("measuring at %d postings", size), time.Duration(len(b.queries())+1) * b.Time, b.measureCosts})
 	}
 	return steps
@@ -82,7 +85,8 @@ func (b *bench) fill(ctx context.Context, size int64, deadline time.Time) error 
 	today := b.engine.Today()
 	first := b.postings()
 	for left := size - first; left > 0 && time.Now().Before(deadline); left = size - b.postings() {
-		date := today.AddDays(-b.random.IntN(historyDays))
+		passed := int64(historyDays) * (size - first - left) / (size - first) // days go by as they do in a book
+		date := today.AddDays(int(passed) - historyDays + 1)
 		requests := make([]ledger.Request, min(left, historyCall))
 		for i := range requests {
 			debit, credit := b.pick(Uniform, b.random)
@@ -103,6 +107,24 @@ func (b *bench) fill(ctx context.Context, size int64, deadline time.Time) error 
 	}
 	b.result.History = append(b.result.History, Costs{Postings: b.postings(), Wanted: size, FillTime: time.Since(start)})
 	return nil
+}
+
+// seal does what the service's sealer does all the time: the roll-ups that balances
+// of past dates are read from are of what is sealed.
+func (b *bench) seal(ctx context.Context) error {
+	for {
+		lease, got, err := b.engine.AcquireLease(ctx, engine.SealerLease, "bench", time.Minute)
+		if err != nil {
+			return err
+		}
+		if !got {
+			return errors.New("another process seals the book of the benchmark")
+		}
+		sealed, err := b.engine.Seal(ctx, lease)
+		if err != nil || !sealed.More {
+			return err
+		}
+	}
 }
 
 // makeRare makes a transfer one of those that lists look for.
