@@ -23,7 +23,7 @@ import (
 
 func (a *app) customerCommand() *cobra.Command {
 	command := &cobra.Command{Use: "customer", Short: "Enrol customers, link their Twitter accounts, set codes, top up wallets"}
-	command.AddCommand(a.customerAddCommand(), a.customerListCommand(), a.customerLinkCommand(),
+	command.AddCommand(a.customerAddCommand(), a.customerListCommand(), a.customerShowCommand(), a.customerLinkCommand(),
 		a.customerLinkInviteCommand(), a.customerUnlinkCommand(), a.customerCodeCommand(),
 		a.customerTopUpCommand(), a.customerStatusCommand("block", "Block a customer, who then neither pays nor is paid",
 			"block keeps a customer from paying and from being paid, until unblock lifts it. The\nreason stands in the audit trail.", payments.Blocked),
@@ -91,6 +91,62 @@ blocked), Twitter accounts, and what the wallet holds and has available.`,
 	}
 	c.Flags().StringVar(&after, "after", "", "go on behind this customer number")
 	c.Flags().IntVar(&limit, "limit", 1000, "how many at most")
+	formatFlag(c, &format)
+	return c
+}
+
+// newestEvents bounds the history that "customer show" prints.
+const newestEvents = 100
+
+func (a *app) customerShowCommand() *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use: "show NUMBER", Short: "Show a customer with what was done, by whom and why",
+		Long: `show prints a customer's state, Twitter accounts and newest history: blocks, secret codes,
+invitations to link an account, accounts that were linked, refused or taken away.`,
+		Example: `  tweetledger customer show c-000017`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			book, err := a.openBook(c.Context())
+			if err != nil {
+				return err
+			}
+			var customer payments.Customer
+			var accounts []payments.Link
+			var events []payments.PartyEvent
+			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				if customer, err = payments.FindCustomer(ctx, tx, args[0]); err != nil {
+					return err
+				}
+				if accounts, err = payments.ListLinks(ctx, tx, customer.ID); err != nil {
+					return err
+				}
+				events, err = payments.PartyEvents(ctx, tx, customer.ID, newestEvents)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			table := reports.Table{
+				Name: "customer", Title: "Customer " + customer.Number, GeneratedAt: book.Now(),
+				Facts: []reports.Fact{
+					{Name: "name", Title: "Name", Value: customer.Name}, {Name: "status", Title: "Status", Value: string(customer.Status)},
+					{Name: "code", Title: "Secret code", Value: codeState(customer)}, {Name: "twitter", Title: "Twitter", Value: handles(accounts)},
+				},
+				Columns: []reports.Column{
+					{Name: "at", Title: "At", Kind: reports.Instant}, {Name: "event", Title: "Event", Kind: reports.Text},
+					{Name: "actor", Title: "By", Kind: reports.Text}, {Name: "reason", Title: "Reason", Kind: reports.Text},
+				},
+			}
+			for _, e := range events {
+				table.Rows = append(table.Rows, reports.Row{Cells: []any{e.At, e.Event, e.Actor, e.Reason}})
+			}
+			if len(events) == newestEvents {
+				table.Notes = append(table.Notes, fmt.Sprintf("There may be more: these are the newest %d", newestEvents))
+			}
+			return a.show(table, format, "")
+		},
+	}
 	formatFlag(c, &format)
 	return c
 }
