@@ -234,7 +234,14 @@ func (s *scanned) before(first int) payments.RefusalCode {
 		switch s.tokens[i-1].kind {
 		case numberToken:
 			return payments.RefusedAmbiguousAmount // "3*20€", "14:20€"
+		case markToken:
+			if unicode.IsNumber(s.mark(s.tokens[i-1])) {
+				return payments.RefusedAmbiguousAmount // "½'20€"
+			}
 		case mentionToken, hashtagToken:
+			if r := s.mark(s.tokens[i]); (r == '\'' || r == '’') && s.endsInDigit(s.tokens[i-1]) {
+				return payments.RefusedAmbiguousAmount // "#resto3'200€"
+			}
 			return ""
 		default:
 		}
@@ -242,11 +249,15 @@ func (s *scanned) before(first int) payments.RefusalCode {
 	return ""
 }
 
+func (s *scanned) endsInDigit(t token) bool { return anyDigit(s.chars[t.to-1]) }
+
 // neutralBefore reports whether t may stand glued to the front of an amount
 // without a doubt about it.
 func neutralBefore(s *scanned, t token) bool {
 	switch t.kind {
-	case mentionToken, hashtagToken, breakToken:
+	case mentionToken, hashtagToken: // "#resto3€20" may be 3.20 or 20
+		return !s.endsInDigit(t)
+	case breakToken:
 		return true
 	case markToken:
 		r := s.mark(t)
@@ -303,8 +314,8 @@ func (s *scanned) after(last int) payments.RefusalCode {
 				return payments.RefusedAmbiguousAmount // "€20k"
 			}
 		case markToken:
-			if r := s.mark(t); i == last+1 && (unicode.IsMark(r) || (endsInNumber && r == '%')) {
-				return payments.RefusedAmbiguousAmount
+			if r := s.mark(t); i == last+1 && (unicode.IsMark(r) || unicode.IsNumber(r) || (endsInNumber && r == '%')) {
+				return payments.RefusedAmbiguousAmount // "€20½"
 			}
 		case breakToken:
 		}
@@ -326,7 +337,7 @@ func (s *scanned) continued(i int, endsInNumber bool) payments.RefusalCode {
 		return payments.RefusedAmbiguousAmount
 	case (word == "x" || s.mark(t) == '×' || s.mark(t) == '*') && i+1 < len(s.tokens) && s.tokens[i+1].kind == numberToken:
 		return payments.RefusedAmbiguousAmount
-	case endsInNumber && magnitude(word):
+	case endsInNumber && (magnitude(word) || unicode.IsNumber(s.mark(t))):
 		return payments.RefusedAmbiguousAmount
 	}
 	return ""

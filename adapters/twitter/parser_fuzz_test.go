@@ -2,6 +2,7 @@ package twitter_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"regexp"
 	"strings"
@@ -104,7 +105,7 @@ func amountPattern(a ledger.Amount) *regexp.Regexp {
 	}
 	number := "(?:" + strings.Join(numbers, "|") + ")"
 	const sign = "(?:€|eur|euros?)"
-	return regexp.MustCompile(`(?i)(?:^|[^0-9.,'’])(?:` + number + ` *` + sign + `|(?:€|eur) *` + number + `|` + whole + sign + cents + `)(?:$|[^0-9])`)
+	return regexp.MustCompile(`(?i)(?:^|[^0-9.,'’]|(?:^|[^0-9])[.,'’]+)(?:` + number + ` *` + sign + `|(?:€|eur) *` + number + `|` + whole + sign + cents + `)(?:$|[^0-9])`)
 }
 
 func FuzzParse(f *testing.F) {
@@ -130,6 +131,44 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q: %+v, then %+v", text, got, again)
 		}
 	})
+}
+
+// TestRandomTextsAreReadRightly puts texts together from what commands consist of and
+// what can be mistaken for it, and looks for what was accepted by another way.
+func TestRandomTextsAreReadRightly(t *testing.T) {
+	pieces := []string{"@SmoneyFR", "@SmoneyFR ", "#envoyer ", "#send", "#solde", "#annuler ", " ", " ", " ", "@ami", " @ami", "@yoann_test ", "@marie_test", "@ghost",
+		"20€", " 20 €", "€20", "12,99", "1.000", "12€50", "1 250,00 €", "1\u00a0250", "euros", " EUR", "eur", "centimes", "$", "USD", "k", "x", " x ", "2", "0", "00", "000",
+		"5", "9", ".", ",", "'", "’", "-", "−", "–", "+", "/", "*", "~", "%", "(", ")", "«", "»", "“", "”", "\"", "…", "!", "?", "é", "e\u0301", "\u0301", "\u200b", "\u202e",
+		"\u00ad", "\ufe0f", "\u20e3", "❤", "２", "０", "€", "＠", "＃", "²", "½", "①", "١", "RT ", "http://", "\n", "\t", "\x00", "_", "a", "1A2B3C4D", "123456", "&amp;", "\xff"}
+	p := newParser(t)
+	r := rand.New(rand.NewPCG(20141014, 3))
+	accepted, refused := 0, 0
+	for range 100_000 {
+		text := ""
+		if r.IntN(2) == 0 {
+			text = "@SmoneyFR #envoyer @ami "
+		}
+		for range r.IntN(9) {
+			text += pieces[r.IntN(len(pieces))]
+		}
+		m := written(text)
+		if r.IntN(8) == 0 {
+			m.Kind = payments.Direct
+		}
+		got := p.Parse(m)
+		if err := checkParsed(m, got); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		switch {
+		case got.Command != nil:
+			accepted++
+		case got.Refusal != nil:
+			refused++
+		}
+	}
+	if accepted < 1000 || refused < 10_000 {
+		t.Errorf("only %d accepted and %d refused", accepted, refused)
+	}
 }
 
 // spelling draws one of the accepted ways to write an amount.

@@ -207,6 +207,12 @@ func TestParseRefuses(t *testing.T) {
 		{"a superscript digit", "@SmoneyFR #envoyer 20²€ @ami", payments.RefusedNoAmount, "20"},
 		{"keycap digits", "@SmoneyFR #envoyer 2\ufe0f\u20e30\ufe0f\u20e3€ @ami", payments.RefusedNoAmount, "2"},
 		{"a fraction", "@SmoneyFR #envoyer 20½€ @ami", payments.RefusedNoAmount, "20"},
+		{"digits of a hashtag before", "@SmoneyFR #envoyer @ami #resto3€20", payments.RefusedAmbiguousAmount, "€20"},
+		{"a fraction behind", "@SmoneyFR #envoyer €20½ @ami", payments.RefusedAmbiguousAmount, "€20"},
+		{"a fraction behind the sign", "@SmoneyFR #envoyer 20€½ @ami", payments.RefusedAmbiguousAmount, "20€"},
+		{"a fraction after a space", "@SmoneyFR #envoyer €20 ½ @ami", payments.RefusedAmbiguousAmount, "€20"},
+		{"a superscript digit behind", "@SmoneyFR #envoyer €20² @ami", payments.RefusedAmbiguousAmount, "€20"},
+		{"a digit of another script behind", "@SmoneyFR #envoyer €20٢ @ami", payments.RefusedAmbiguousAmount, "€20"},
 		{"digits of another script", "@SmoneyFR #envoyer ٢٠€ @ami", payments.RefusedNoAmount, "€"},
 	}
 	p := newParser(t)
