@@ -1,7 +1,10 @@
 package twitter_test
 
 import (
+	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -132,6 +135,32 @@ func TestParseHandlesAsWritten(t *testing.T) {
 			t.Errorf("the bank's handle with %s: %s", name, outcome(got))
 		}
 	}
+}
+
+// TestParserServesManyAtOnce has texts taken apart in rooms that others have left.
+func TestParserServesManyAtOnce(t *testing.T) {
+	p := newParser(t)
+	commands, refused, chatter, others := tweets()
+	messages := make([]payments.Message, 0)
+	for _, text := range slices.Concat(commands, refused, chatter, others) {
+		messages = append(messages, written(text))
+	}
+	want := make([]payments.Parsed, len(messages))
+	for i, m := range messages {
+		want[i] = p.Parse(m)
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for round := range 200 {
+				i := round % len(messages)
+				if got := p.Parse(messages[i]); !reflect.DeepEqual(got, want[i]) {
+					t.Errorf("%q: %+v, alone %+v", messages[i].Text, got, want[i])
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestHashtagsThatPayAreNoOtherCommand(t *testing.T) {
