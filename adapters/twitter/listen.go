@@ -14,10 +14,17 @@ import (
 type Listening struct {
 	BankUserID string
 	Rule       Rule // as declared: the search for what a gap has left out uses it, too
-	// Since is when the last message came that whoever listened before has stored;
-	// zero where nobody did. What was posted from then on is read first.
+	// Since is until when whoever listened before has read everything; zero where nobody
+	// did. What was posted from then on is read first.
 	Since time.Time
+	// Progress, where it is set, is told now and then until when everything that X
+	// shows has been read and stored: the Since of whoever listens next.
+	Progress func(ctx context.Context, until time.Time)
 }
+
+// progressInterval is how often Progress is told: what is read again after a crash is
+// billed once a day, but takes its time.
+const progressInterval = 10 * time.Second
 
 // Listen reads the filtered stream as Stream does, and after each connection also
 // what was posted while there was none: by search and by mentions, since either is
@@ -25,14 +32,19 @@ type Listening struct {
 // messages repeat. handle is called from two goroutines.
 func (c *Client) Listen(ctx context.Context, l Listening, handle Handler) error {
 	ctx, stop := context.WithCancel(ctx)
-	filler := &gapFiller{client: c, listening: l, handle: handle, work: make(chan struct{}, 1)}
-	heard := l.Since
-	if heard.IsZero() {
-		heard = c.opts.Clock()
+	filler := &gapFiller{client: c, listening: l, handle: handle, work: make(chan struct{}, 1), heard: l.Since}
+	if filler.heard.IsZero() {
+		filler.heard = c.opts.Clock()
 	}
-	f := c.filtered(handle)
-	f.onConnect = func() { filler.ask(heard.Add(-overlap)) }
-	f.heard = func() { heard = c.opts.Clock() }
+	f := c.filtered(func(ctx context.Context, m payments.Message) error {
+		err := handle(ctx, m)
+		if err == nil { // what was posted later may still be on its way
+			filler.reached(ctx, m.CreatedAt)
+		}
+		return err
+	})
+	f.onConnect = filler.connected
+	f.idle = func() { filler.reached(ctx, c.opts.Clock()) }
 	var waiting sync.WaitGroup
 	waiting.Go(func() { filler.run(ctx) })
 	err := c.follow(ctx, f)
@@ -49,8 +61,43 @@ type gapFiller struct {
 	handle    Handler
 	work      chan struct{}
 
-	mu   sync.Mutex
-	from time.Time // zero: no gap waits
+	mu      sync.Mutex
+	heard   time.Time // until when the stream has brought everything since it was connected
+	from    time.Time // where the gap begins that waits; zero: none does
+	reading time.Time // where the gap begins that is read; zero: none is
+	told    time.Time // when Progress was told last
+}
+
+// connected asks for what the stream has left out before this connection.
+func (g *gapFiller) connected() {
+	g.mu.Lock()
+	from := g.heard.Add(-overlap)
+	g.mu.Unlock()
+	g.ask(from)
+}
+
+// reached notes that the stream has brought everything until then, and tells how far
+// everything has been read: no further than to a gap that is not filled.
+func (g *gapFiller) reached(ctx context.Context, until time.Time) {
+	now := g.client.opts.Clock()
+	g.mu.Lock()
+	if until.After(g.heard) && !until.After(now) {
+		g.heard = until
+	}
+	complete := g.heard
+	for _, gap := range []time.Time{g.from, g.reading} {
+		if !gap.IsZero() && gap.Before(complete) {
+			complete = gap
+		}
+	}
+	tell := g.listening.Progress != nil && now.Sub(g.told) >= progressInterval
+	if tell {
+		g.told = now
+	}
+	g.mu.Unlock()
+	if tell {
+		g.listening.Progress(ctx, complete)
+	}
 }
 
 func (g *gapFiller) ask(from time.Time) {
@@ -65,12 +112,19 @@ func (g *gapFiller) ask(from time.Time) {
 	}
 }
 
+// take takes the gap that waits.
 func (g *gapFiller) take() time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	from := g.from
-	g.from = time.Time{}
-	return from
+	g.reading, g.from = g.from, time.Time{}
+	return g.reading
+}
+
+// filled notes that the gap which was taken is read.
+func (g *gapFiller) filled() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reading = time.Time{}
 }
 
 // run fills gaps until ctx ends. What fails is tried again, politely and without end:
@@ -89,6 +143,7 @@ func (g *gapFiller) run(ctx context.Context) {
 		}
 		err := g.client.Backfill(ctx, g.listening, from, g.handle)
 		if err == nil {
+			g.filled()
 			waits.succeeded()
 			g.client.metrics.backfills.WithLabelValues("done").Inc()
 			continue

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -279,5 +280,66 @@ func TestRateLimitHeadersAreObeyed(t *testing.T) {
 	w.clock.advance(15 * time.Minute)
 	if _, _, err := w.client.Search(w.ctx, "@SmoneyFR", time.Time{}); err != nil {
 		t.Errorf("after the reset: %v", err)
+	}
+}
+
+// TestGapThatIsNotFilledIsLeftToTheNext lets the stream bring what is new while a gap
+// cannot be read back: who listens next must begin with the gap, not with the newest.
+func TestGapThatIsNotFilledIsLeftToTheNext(t *testing.T) {
+	w := newWorld(t)
+	w.declare()
+	stopped := w.clock.Now()
+	w.clock.advance(time.Hour)
+	w.sim.Tweet(marieID, "@SmoneyFR pendant l'arrêt")
+	w.clock.advance(time.Hour)
+	for _, endpoint := range []xsim.Endpoint{xsim.EndpointSearch, xsim.EndpointMentions} {
+		w.sim.Fail(endpoint, xsim.Failure{Status: http.StatusServiceUnavailable, Times: 1 << 20})
+	}
+	reached := make(chan time.Time)
+	listen := func() (*streaming, func() time.Time) {
+		s := w.start(func(handle func(context.Context, payments.Message) error) func(context.Context) error {
+			return func(ctx context.Context) error {
+				return w.client.Listen(ctx, twitter.Listening{BankUserID: bankID, Rule: twitter.BankRule("SmoneyFR"), Since: stopped,
+					Progress: func(ctx context.Context, until time.Time) {
+						select {
+						case reached <- until:
+						case <-ctx.Done():
+						}
+					}}, handle)
+			}
+		})
+		w.connected(1, 0)
+		return s, func() time.Time {
+			for i := 0; ; i++ {
+				if i%1000 == 0 { // X may notice a new connection after the old one's end
+					w.clock.advance(time.Minute)
+					w.sim.Tweet(marieID, "@SmoneyFR maintenant")
+				}
+				select {
+				case <-s.messages:
+				case until := <-reached:
+					return until
+				case <-w.ctx.Done():
+					t.Fatal("nothing was reached")
+				default:
+					runtime.Gosched()
+				}
+			}
+		}
+	}
+	s, next := listen()
+	for range 3 {
+		if until := next(); until.After(stopped) {
+			t.Fatalf("everything was read until %v, though the gap since %v is not", until, stopped)
+		}
+	}
+	s.stop()
+	if err := s.end(); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	w.sim.Fail(xsim.EndpointSearch, xsim.Failure{Status: http.StatusServiceUnavailable, Times: 1})
+	w.sim.Fail(xsim.EndpointMentions, xsim.Failure{Status: http.StatusServiceUnavailable, Times: 1})
+	_, next = listen()
+	for until := next(); !until.After(stopped.Add(2 * time.Hour)); until = next() {
 	}
 }

@@ -123,9 +123,9 @@ var (
 type following struct {
 	what    call
 	onEvent func(ctx context.Context, data json.RawMessage, line []byte) error
-	// onConnect, where it is set, is called when X has accepted a connection, and
-	// heard whenever something came and was dealt with, keep-alives included.
-	onConnect, heard func()
+	// onConnect, where it is set, is called when X has accepted a connection, and idle
+	// when a keep-alive came: nothing waits to be sent.
+	onConnect, idle func()
 }
 
 // follow keeps a stream connected until there is a reason to stop.
@@ -204,16 +204,17 @@ func (c *Client) connect(ctx context.Context, f following, waits *backoff) error
 			waits.succeeded()
 			c.metrics.heard.WithLabelValues(stream).Set(float64(c.opts.Clock().Unix()))
 		}
-		if line = bytes.TrimSpace(line); len(line) > 0 && (err == nil || json.Valid(line)) {
+		line = bytes.TrimSpace(line)
+		switch {
+		case len(line) > 0 && (err == nil || json.Valid(line)):
 			if err := c.event(ctx, line, f.onEvent); err != nil {
 				return err
 			}
+		case err == nil && f.idle != nil:
+			f.idle()
 		}
 		if err != nil {
 			return err
-		}
-		if f.heard != nil {
-			f.heard()
 		}
 	}
 }

@@ -161,16 +161,15 @@ func (a *app) client(s settings) (*twitter.Client, error) {
 	if s.Twitter.APIURL == "" {
 		return nil, nil
 	}
-	appToken, err := s.token("TWEETLEDGER_X_TOKEN", s.Twitter.TokenFile)
+	appToken, err := s.tokenSource("TWEETLEDGER_X_TOKEN", s.Twitter.TokenFile, a.now)
 	if err != nil {
 		return nil, err
 	}
-	userToken, err := s.token("TWEETLEDGER_X_USER_TOKEN", s.Twitter.UserTokenFile)
+	userToken, err := s.tokenSource("TWEETLEDGER_X_USER_TOKEN", s.Twitter.UserTokenFile, a.now)
 	if err != nil {
 		return nil, err
 	}
-	options := twitter.Options{BaseURL: s.Twitter.APIURL, AppToken: twitter.StaticToken(appToken), UserToken: twitter.StaticToken(userToken),
-		Clock: a.now, Log: a.log()}
+	options := twitter.Options{BaseURL: s.Twitter.APIURL, AppToken: appToken, UserToken: userToken, Clock: a.now, Log: a.log()}
 	if a.registry != nil {
 		options.Registerer = a.registry
 	}

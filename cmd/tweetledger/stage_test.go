@@ -88,8 +88,14 @@ func newStage(t *testing.T, opts xsim.Options) *stage {
 // run carries out a command line.
 func (s *stage) run(args ...string) string {
 	s.t.Helper()
+	return s.runAt(time.Now(), args...)
+}
+
+// runAt carries out a command line at an instant.
+func (s *stage) runAt(now time.Time, args ...string) string {
+	s.t.Helper()
 	var out bytes.Buffer
-	env := steered(time.Now(), strings.NewReader(""), &out, &out, s.getenv)
+	env := steered(now, strings.NewReader(""), &out, &out, s.getenv)
 	if code := run(s.ctx, args, env); code != exitOK {
 		s.t.Fatalf("%s: exit code %d: %s", strings.Join(args, " "), code, out.String())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 	"tweetledger/adapters/twitter"
 	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+	"tweetledger/ledger/engine"
 )
 
 // The ways in from X. Of several processes one goes them: X allows an app one
@@ -21,7 +24,9 @@ import (
 // ways are the ways in of a process, while it holds their lease.
 type ways struct {
 	worker
-	lease *heldLease
+	lease  *heldLease
+	direct *heldLease // whose done_at says until when direct messages have been read
+	leases sync.Mutex // of both
 	// refused is set while X refuses the stream: then the mentions are read more often.
 	refused atomic.Bool
 	pause   func(ctx context.Context, d time.Duration) error // waits, or returns the context's error
@@ -29,6 +34,7 @@ type ways struct {
 
 const (
 	listenerLease = "listener"
+	directLease   = "listener-dm"
 	// keepInterval is how often a lease of leaseTerm is looked after: often enough to
 	// keep it through a failure.
 	keepInterval = leaseTerm / 6
@@ -39,6 +45,8 @@ const (
 	// directInterval keeps below the 15 requests in 15 minutes that X takes for direct
 	// messages; with a webhook they come at once.
 	directInterval = 90 * time.Second
+	// firstPause is how soon what ended begins anew.
+	firstPause = 5 * time.Second
 	// refusedPause is how long after a refusal the stream is tried again: somebody has
 	// to buy access or replace a token first.
 	refusedPause = 15 * time.Minute
@@ -48,18 +56,42 @@ const (
 )
 
 func newWays(w worker) *ways {
-	return &ways{worker: w, lease: &heldLease{book: w.service.Engine(), name: listenerLease, holder: holder()}, pause: pause}
+	return &ways{worker: w, lease: &heldLease{book: w.service.Engine(), name: listenerLease, holder: holder()},
+		direct: &heldLease{book: w.service.Engine(), name: directLease, holder: holder()}, pause: pause}
+}
+
+// holdLease takes or extends a lease.
+func (w *ways) holdLease(ctx context.Context, l *heldLease) (engine.Lease, bool, error) {
+	w.leases.Lock()
+	defer w.leases.Unlock()
+	return l.hold(ctx)
+}
+
+// progress notes until when everything that X shows has been read: whoever reads next
+// begins there. What cannot be noted is read once more.
+func (w *ways) progress(ctx context.Context, l *heldLease, until time.Time) {
+	lease, got, err := w.holdLease(ctx, l)
+	if err == nil && got {
+		err = w.service.Engine().DB().WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+			return lease.Done(ctx, tx, until)
+		})
+	}
+	if err != nil && ctx.Err() == nil {
+		w.log.WarnContext(ctx, "how far X was read is not noted; it is read once more", "lease", l.name, "err", err)
+	}
 }
 
 // run goes all ways in while this process holds the lease, until ctx ends.
 func (w *ways) run(ctx context.Context) error {
 	defer func() {
-		if err := w.lease.release(ctx); err != nil {
-			w.log.WarnContext(ctx, "a lease was not given back; it expires", "lease", w.lease.name, "err", err)
+		for _, l := range []*heldLease{w.lease, w.direct} {
+			if err := l.release(ctx); err != nil {
+				w.log.WarnContext(ctx, "a lease was not given back; it expires", "lease", l.name, "err", err)
+			}
 		}
 	}()
 	for {
-		_, got, err := w.lease.hold(ctx)
+		_, got, err := w.holdLease(ctx, w.lease)
 		if err != nil && ctx.Err() == nil {
 			w.log.ErrorContext(ctx, "whether to listen to X is not known", "err", err)
 		}
@@ -110,10 +142,12 @@ func (w *ways) keep(ctx context.Context) error {
 		if err := w.pause(ctx, keepInterval); err != nil {
 			return err
 		}
-		_, got, err := w.lease.hold(ctx)
+		_, got, err := w.holdLease(ctx, w.lease)
 		if err != nil {
 			w.log.ErrorContext(ctx, "the lease to listen to X was not extended", "err", err)
+			w.leases.Lock()
 			got = w.service.Engine().Now().Before(w.lease.lease.ExpiresAt.Add(-keepInterval))
+			w.leases.Unlock()
 		}
 		if !got {
 			w.log.WarnContext(ctx, "another process listens to X now, or the database is away")
@@ -134,22 +168,29 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// persist begins work anew when it ends: after streamPause where our own side failed,
-// after refusedPause where X refuses. The rest of the service goes on meanwhile.
+// persist begins work anew when it ends: where our own side failed, or X was not to be
+// reached, after firstPause, doubling up to streamPause; after refusedPause where X
+// refuses. The rest of the service goes on meanwhile.
 func (w *ways) persist(ctx context.Context, what string, work func(context.Context) error) error {
+	wait := firstPause
 	for {
+		began := w.service.Engine().Now()
 		err := work(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		wait := streamPause
-		if _, refused := errors.AsType[*twitter.APIError](err); refused {
-			wait = refusedPause
+		if w.service.Engine().Now().Sub(began) > streamPause {
+			wait = firstPause
 		}
-		w.log.ErrorContext(ctx, "reading from X ended and will begin anew", "what", what, "in", wait, "err", err)
-		if err := w.pause(ctx, wait); err != nil {
+		now := wait
+		if refused, ok := errors.AsType[*twitter.APIError](err); ok && ledger.CodeOf(refused) != ledger.CodeUnavailable {
+			now = refusedPause
+		}
+		w.log.ErrorContext(ctx, "reading from X ended and will begin anew", "what", what, "in", now, "err", err)
+		if err := w.pause(ctx, now); err != nil {
 			return err
 		}
+		wait = min(2*wait, streamPause)
 	}
 }
 
@@ -162,22 +203,27 @@ func (w *ways) listen(ctx context.Context) error {
 			w.refused.Store(true)
 			return fmt.Errorf("declare the rules of the stream: %w", err)
 		}
-		since, err := w.latest(ctx, twitter.Channel)
+		since, err := w.since(ctx, listenerLease, twitter.Channel)
 		if err != nil {
 			return err
 		}
 		w.refused.Store(false)
-		err = w.client.Listen(ctx, twitter.Listening{BankUserID: w.settings.Twitter.BankUserID, Rule: rule, Since: since}, w.receive)
+		err = w.client.Listen(ctx, twitter.Listening{BankUserID: w.settings.Twitter.BankUserID, Rule: rule, Since: since,
+			Progress: func(ctx context.Context, until time.Time) { w.progress(ctx, w.lease, until) }}, w.receive)
 		w.refused.Store(true)
 		return err
 	})
 }
 
-// latest returns when the newest message was written that somebody listened for.
-func (w *ways) latest(ctx context.Context, channel string) (time.Time, error) {
+// since returns until when whoever listened before has read everything of a channel:
+// what was noted, else when the newest message was written that somebody listened for.
+func (w *ways) since(ctx context.Context, lease, channel string) (time.Time, error) {
 	var at time.Time
 	err := w.service.Engine().DB().Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		var err error
+		if at, err = engine.DoneAt(ctx, tx, lease); err != nil || !at.IsZero() {
+			return err
+		}
 		at, err = payments.LatestMessage(ctx, tx, channel,
 			[]string{twitter.ViaStream, twitter.ViaSearch, twitter.ViaMentions, twitter.ViaWebhook, twitter.ViaDirect})
 		return err
@@ -188,48 +234,66 @@ func (w *ways) latest(ctx context.Context, channel string) (time.Time, error) {
 // readMentions reads the mentions, the safety net beside the stream and what there is
 // without it.
 func (w *ways) readMentions(ctx context.Context) error {
-	interval := func() time.Duration {
-		if !w.settings.Twitter.Stream || w.refused.Load() {
-			return fallbackInterval
-		}
-		return mentionsInterval
-	}
-	return w.poll(ctx, "mentions", twitter.Channel, interval, func(ctx context.Context, from time.Time) (time.Time, error) {
-		return w.client.ReadMentions(ctx, w.settings.Twitter.BankUserID, from, w.receive)
-	})
+	alone := func() bool { return !w.settings.Twitter.Stream || w.refused.Load() }
+	return w.poll(ctx, polling{what: "mentions", lease: w.lease, channel: twitter.Channel, notes: alone,
+		interval: func() time.Duration {
+			if alone() {
+				return fallbackInterval
+			}
+			return mentionsInterval
+		},
+		read: func(ctx context.Context, from time.Time) (time.Time, error) {
+			return w.client.ReadMentions(ctx, w.settings.Twitter.BankUserID, from, w.receive)
+		}})
 }
 
 // readDirect reads the direct messages to the bank.
 func (w *ways) readDirect(ctx context.Context) error {
-	return w.poll(ctx, "direct messages", twitter.ChannelDirect, func() time.Duration { return directInterval }, func(ctx context.Context, from time.Time) (time.Time, error) {
-		return w.client.ReadDirect(ctx, w.settings.Twitter.BankUserID, from, w.receive)
-	})
+	return w.poll(ctx, polling{what: "direct messages", lease: w.direct, channel: twitter.ChannelDirect, notes: func() bool { return true },
+		interval: func() time.Duration { return directInterval },
+		read: func(ctx context.Context, from time.Time) (time.Time, error) {
+			return w.client.ReadDirect(ctx, w.settings.Twitter.BankUserID, from, w.receive)
+		}})
 }
 
-// poll reads again and again, from some minutes before the newest message that is
-// there. A failure is logged and does not end it.
-func (w *ways) poll(ctx context.Context, what, channel string, interval func() time.Duration, read func(ctx context.Context, from time.Time) (time.Time, error)) error {
+// polling is something that is read again and again.
+type polling struct {
+	what, channel string
+	lease         *heldLease
+	interval      func() time.Duration
+	notes         func() bool // whether what was read is all that is read of the channel
+	read          func(ctx context.Context, from time.Time) (time.Time, error)
+}
+
+// poll reads again and again, from some minutes before what was read last. A failure is
+// logged and does not end it.
+func (w *ways) poll(ctx context.Context, p polling) error {
 	var from time.Time
 	for {
 		if from.IsZero() {
-			latest, err := w.latest(ctx, channel)
+			since, err := w.since(ctx, p.lease.name, p.channel)
 			switch {
 			case err != nil:
-				w.log.ErrorContext(ctx, "where to read on is not known", "what", what, "err", err)
-			case latest.IsZero():
+				w.log.ErrorContext(ctx, "where to read on is not known", "what", p.what, "err", err)
+			case since.IsZero():
 				from = w.service.Engine().Now().Add(-firstOverlap)
 			default:
-				from = latest.Add(-firstOverlap)
+				from = since.Add(-firstOverlap)
 			}
 		}
 		if !from.IsZero() {
-			next, err := read(ctx, from)
-			if err != nil && ctx.Err() == nil {
-				w.log.ErrorContext(ctx, "reading from X failed and will be tried again", "what", what, "err", err)
+			began := w.service.Engine().Now()
+			notes := p.notes()
+			next, err := p.read(ctx, from)
+			switch {
+			case err == nil && notes && p.notes(): // all the while
+				w.progress(ctx, p.lease, began)
+			case err != nil && ctx.Err() == nil:
+				w.log.ErrorContext(ctx, "reading from X failed and will be tried again", "what", p.what, "err", err)
 			}
 			from = next
 		}
-		if err := w.pause(ctx, interval()); err != nil {
+		if err := w.pause(ctx, p.interval()); err != nil {
 			return err
 		}
 	}
