@@ -68,11 +68,12 @@ func (r *Rows) Values() ([]any, error) {
 	return values, r.rows.Scan(fields...)
 }
 
-// WALPages is how many pages wait before they are carried over.
-const WALPages = walPages
-
-// StopCarrier ends what carries SQLite's log over, so that a test can.
-func (db *DB) StopCarrier() { db.carrier.halt() }
+// StopCarrier ends what carries SQLite's log over, so that a test can, and lets
+// that many pages wait.
+func (db *DB) StopCarrier(pages int64) {
+	db.carrier.halt()
+	db.carrier.pages = pages
+}
 
 // Carry carries the log over as is done after a commit.
 func (db *DB) Carry(ctx context.Context) { db.carrier.carry(ctx) }

@@ -12,7 +12,8 @@ import (
 // writer's next commit nothing of it waits any more.
 func TestLogIsCarriedOver(t *testing.T) {
 	db := sqltest.SQLite(t)
-	db.StopCarrier()
+	const pages = 1000
+	db.StopCarrier(pages)
 	fill := func(rows int) {
 		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
 			_, err := tx.Exec(ctx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
@@ -31,17 +32,17 @@ func TestLogIsCarriedOver(t *testing.T) {
 		}
 		return n
 	}
-	fill(sqldb.WALPages / 2)
+	fill(pages / 2)
 	before := waiting()
 	db.Carry(t.Context())
 	if after := waiting(); before < 100 || after != before {
 		t.Errorf("of %d pages %d wait; want that few pages are left alone", before, after)
 	}
-	fill(sqldb.WALPages)
+	fill(pages)
 	before = waiting()
 	db.Carry(t.Context())
-	if after := waiting(); before < sqldb.WALPages || after != 0 {
-		t.Errorf("of %d pages %d wait after carrying over; want at least %d, and 0", before, after, sqldb.WALPages)
+	if after := waiting(); before < pages || after != 0 {
+		t.Errorf("of %d pages %d wait after carrying over; want at least %d, and 0", before, after, pages)
 	}
 	fill(10) // some more pages, and the writer carries them over
 	if after := waiting(); after != 0 {
