@@ -77,7 +77,7 @@ func (l *Linker) AuthorizeURL(state, verifier string) string {
 func (l *Linker) Identify(ctx context.Context, code, verifier string) (payments.Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	token, err := l.config.Exchange(context.WithValue(ctx, oauth2.HTTPClient, l.client.opts.HTTPClient), code, oauth2.VerifierOption(verifier))
+	token, err := l.config.Exchange(l.oauthContext(ctx), code, oauth2.VerifierOption(verifier))
 	if err != nil {
 		return payments.Identity{}, exchangeError(err)
 	}

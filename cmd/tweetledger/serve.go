@@ -165,7 +165,7 @@ func (a *app) client(s settings) (*twitter.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	userToken, err := s.tokenSource("TWEETLEDGER_X_USER_TOKEN", s.Twitter.UserTokenFile, a.now)
+	userToken, err := a.userToken(s)
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +182,15 @@ func (s settings) identifier(client *twitter.Client, config payments.Config) (co
 	if client == nil || s.Twitter.ClientID == "" {
 		return nil, nil
 	}
+	linker, err := s.linker(client, config)
+	if err != nil {
+		return nil, err
+	}
+	return linker, nil
+}
+
+// linker returns the app's OAuth 2.0 client at X.
+func (s settings) linker(client *twitter.Client, config payments.Config) (*twitter.Linker, error) {
 	secret, err := s.clientSecret()
 	if err != nil {
 		return nil, err

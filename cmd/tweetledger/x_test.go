@@ -57,7 +57,7 @@ func newXBook(t *testing.T) *xBook {
 	b.x.AddApp(xsim.App{ClientID: "client-1", ClientSecret: "secret-1", RedirectURLs: []string{page.URL + "/link/callback"}})
 
 	dir := t.TempDir()
-	config := "[service]\npage_url = \"" + page.URL + "/confirm\"\n[twitter]\napi_url = \"" + simulated.URL + "\"\nclient_id = \"client-1\"\nauthorize_url = \"" +
+	config := "[service]\npage_url = \"" + page.URL + "/confirm\"\n[twitter]\napi_url = \"" + simulated.URL + "\"\nclient_id = \"client-1\"\nuser_token_file = \"bank.token\"\nauthorize_url = \"" +
 		simulated.URL + "/i/oauth2/authorize\"\n[secret]\nmemory_kib = 64\niterations = 1\nparallelism = 1\nworkers = 1\n"
 	b.variables = map[string]string{"TWEETLEDGER_DB": "sqlite:" + filepath.Join(dir, "book.db"), "TWEETLEDGER_KEY": testKey, "TWEETLEDGER_ACTOR": "anne",
 		"TWEETLEDGER_CONFIG": filepath.Join(dir, defaultConfig), "TWEETLEDGER_X_TOKEN": b.x.AppToken(), "TWEETLEDGER_X_USER_TOKEN": b.x.UserToken(xBank),
@@ -237,6 +237,97 @@ func TestACustomerLinksAnAccount(t *testing.T) {
 	b.tell("", "customer", "unlink", "c-000001", "--twitter-id", xOther, "--reason", "sold")
 	if _, handled = b.tweet(xOther, "@SmoneyFR #envoyer 8€ @yoann_test"); handled.Outcome != payments.OutcomeRefused {
 		t.Fatalf("unlinked: %+v", handled)
+	}
+}
+
+// browsing is a person at the terminal who opens the address that "login" prints, agrees
+// as some account, and pastes the address on which the browser ends.
+type browsing struct {
+	b    *xBook
+	out  *bytes.Buffer
+	user string
+	rest io.Reader
+}
+
+func (p *browsing) Read(into []byte) (int, error) {
+	if p.rest == nil {
+		address, _, _ := strings.Cut(p.out.String(), "\n")
+		back, err := p.b.x.Authorize(address, p.user)
+		if err != nil {
+			return 0, err
+		}
+		p.rest = strings.NewReader(back + "\n")
+	}
+	return p.rest.Read(into)
+}
+
+func (b *xBook) login(user string) (int, string) {
+	b.t.Helper()
+	var out, errOut bytes.Buffer
+	b.clock.add(time.Minute)
+	env := steered(b.clock.Now(), &browsing{b: b, out: &out, user: user}, &out, &errOut, func(name string) string { return b.variables[name] })
+	env.now = b.clock.Now
+	return run(b.t.Context(), []string{"login"}, env), errOut.String()
+}
+
+// TestTheBankLogsInOnce: its token is renewed for ever, by one process or another.
+func TestTheBankLogsInOnce(t *testing.T) {
+	b := newXBook(t)
+	delete(b.variables, "TWEETLEDGER_X_USER_TOKEN")
+	file := filepath.Join(filepath.Dir(b.variables["TWEETLEDGER_CONFIG"]), "bank.token")
+	for user, want := range map[string]string{xMarie: "the bank's account is 700000001", "": "nobody has agreed"} {
+		if code, said := b.login(user); code != exitFailed || !strings.Contains(said, want) {
+			t.Fatalf("as %q: exit code %d: %s", user, code, said)
+		}
+		if _, err := os.Stat(file); !os.IsNotExist(err) {
+			t.Fatalf("as %q a token is kept: %v", user, err)
+		}
+	}
+	if n := b.x.LiveTokens(); n != 0 {
+		t.Fatalf("%d tokens of somebody else are left", n)
+	}
+	if code, said := b.login(xBank); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, said)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	_, first := b.process()
+	_, second := b.process()
+	used := map[string]bool{}
+	for i := range 6 {
+		id, _ := b.tweet(xMarie, "@SmoneyFR #envoyer 1€ @yoann_test")
+		if _, err := []worker{first, second}[i%2].deliver(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(b.x.RepliesTo(id)); n != 1 {
+			t.Fatalf("round %d: %d replies", i, n)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil || used[string(text)] {
+			t.Fatalf("round %d: the token was not renewed (%v)", i, err)
+		}
+		used[string(text)] = true
+		b.clock.add(3 * time.Hour)
+	}
+
+	// Nobody can renew what X has forgotten: replies wait until somebody logs in anew.
+	if err := os.WriteFile(file, []byte(`{"access_token":"a","refresh_token":"forgotten"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, _ := b.tweet(xMarie, "@SmoneyFR #envoyer 1€ @yoann_test")
+	if _, err := first.deliver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if rows := b.rowsAbout(id); len(rows) != 1 || rows[0].Status != payments.OutboxPending || !strings.Contains(rows[0].LastError, "run: tweetledger login") {
+		t.Fatalf("rows are %+v", rows)
+	}
+	if code, said := b.login(xBank); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, said)
+	}
+	b.clock.add(time.Minute)
+	if _, err := first.deliver(t.Context()); err != nil || len(b.x.RepliesTo(id)) != 1 {
+		t.Fatalf("%d replies after the new login, %v", len(b.x.RepliesTo(id)), err)
 	}
 }
 

@@ -71,7 +71,7 @@ func (s *Server) caller(r *http.Request) caller {
 	id, ok := strings.CutPrefix(token, userTokenPrefix)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if linked := s.oauth.tokens[token]; linked != "" {
+	if linked := s.userOf(token); linked != "" {
 		id, ok = linked, true
 	}
 	if !ok || s.users[id] == nil {

@@ -26,20 +26,39 @@ type App struct {
 
 // oauthState is what X remembers of apps, codes and tokens. Server.mu guards it.
 type oauthState struct {
-	apps   map[string]App
-	codes  map[string]grant
-	tokens map[string]string // to user ids
+	apps    map[string]App
+	codes   map[string]grant
+	tokens  map[string]liveToken
+	refresh map[string]grant // each good once
+}
+
+// liveToken is an access token that was given out.
+type liveToken struct {
+	userID string
+	until  time.Time
+}
+
+// userOf returns whose a token is, or "". s.mu is held.
+func (s *Server) userOf(token string) string {
+	t, ok := s.oauth.tokens[token]
+	if !ok || s.opts.Clock().After(t.until) {
+		return ""
+	}
+	return t.userID
 }
 
 // grant is a user's yes, until it is exchanged.
 type grant struct {
 	client, redirect, challenge, userID string
 	until                               time.Time
+	offline                             bool // the user agreed to a refresh token
 }
 
 const (
 	// codeTerm is how long X takes a code. Source: X, OAuth 2.0 with PKCE.
 	codeTerm = 30 * time.Second
+	// tokenTerm is how long X takes an access token. Source: X, OAuth 2.0 with PKCE.
+	tokenTerm = 2 * time.Hour
 	// mostGrants bounds what is remembered of codes and tokens each.
 	mostGrants = 10_000
 )
@@ -49,7 +68,7 @@ func (s *Server) AddApp(app App) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.oauth.apps == nil {
-		s.oauth = oauthState{apps: map[string]App{}, codes: map[string]grant{}, tokens: map[string]string{}}
+		s.oauth = oauthState{apps: map[string]App{}, codes: map[string]grant{}, tokens: map[string]liveToken{}, refresh: map[string]grant{}}
 	}
 	s.oauth.apps[app.ClientID] = app
 }
@@ -106,7 +125,8 @@ func (s *Server) authorize(q url.Values, userID string) (string, error) {
 		clear(s.oauth.codes)
 	}
 	code := rand.Text()
-	s.oauth.codes[code] = grant{client: app.ClientID, redirect: redirect, challenge: q.Get("code_challenge"), userID: userID, until: s.opts.Clock().Add(codeTerm)}
+	s.oauth.codes[code] = grant{client: app.ClientID, redirect: redirect, challenge: q.Get("code_challenge"), userID: userID, until: s.opts.Clock().Add(codeTerm),
+		offline: strings.Contains(q.Get("scope"), "offline.access")}
 	back.Set("code", code)
 	return redirect + "?" + back.Encode(), nil
 }
@@ -183,6 +203,17 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, http.StatusUnauthorized, "unauthorized_client", "Missing valid authorization header")
 		return
 	}
+	if r.PostForm.Get("grant_type") == "refresh_token" {
+		old := r.PostForm.Get("refresh_token")
+		g, granted := s.oauth.refresh[old]
+		delete(s.oauth.refresh, old)
+		if !granted || g.client != app.ClientID {
+			oauthError(w, http.StatusBadRequest, "invalid_request", "Value passed for the token was invalid.")
+			return
+		}
+		s.giveToken(w, g)
+		return
+	}
 	code := r.PostForm.Get("code")
 	g, granted := s.oauth.codes[code]
 	delete(s.oauth.codes, code) // whoever shows it: a code is good once
@@ -195,13 +226,26 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) {
 	case base64.RawURLEncoding.EncodeToString(hash[:]) != g.challenge:
 		oauthError(w, http.StatusBadRequest, "invalid_request", "Value passed for the code verifier did not match the code challenge.")
 	default:
-		if len(s.oauth.tokens) >= mostGrants {
-			clear(s.oauth.tokens)
-		}
-		token := rand.Text()
-		s.oauth.tokens[token] = g.userID
-		answer(w, http.StatusOK, map[string]any{"token_type": "bearer", "expires_in": 7200, "access_token": token, "scope": "users.read tweet.read"})
+		s.giveToken(w, g)
 	}
+}
+
+// giveToken answers with an access token, and with one to renew it where the user
+// agreed to that. s.mu is held.
+func (s *Server) giveToken(w http.ResponseWriter, g grant) {
+	if len(s.oauth.tokens) >= mostGrants {
+		clear(s.oauth.tokens)
+		clear(s.oauth.refresh)
+	}
+	token := rand.Text()
+	s.oauth.tokens[token] = liveToken{userID: g.userID, until: s.opts.Clock().Add(tokenTerm)}
+	body := map[string]any{"token_type": "bearer", "expires_in": int(tokenTerm.Seconds()), "access_token": token, "scope": "users.read tweet.read"}
+	if g.offline {
+		next := rand.Text()
+		s.oauth.refresh[next] = g
+		body["refresh_token"] = next
+	}
+	answer(w, http.StatusOK, body)
 }
 
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
