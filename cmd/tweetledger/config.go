@@ -296,16 +296,6 @@ func (s settings) token(variable, file string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// tokenSource returns a bearer token for X as token does; one in a file may be replaced
-// while the program runs.
-func (s settings) tokenSource(variable, file string, clock func() time.Time) (twitter.TokenSource, error) {
-	if s.getenv(variable) != "" || file == "" {
-		token, err := s.token(variable, file)
-		return twitter.StaticToken(token), err
-	}
-	return twitter.NewFileToken(s.path(file), clock)
-}
-
 func (s settings) payouts() payouts.Config {
 	return payouts.Config{Account: payouts.Party{Name: s.Safeguarding.Name, IBAN: s.Safeguarding.IBAN, BIC: s.Safeguarding.BIC}, Currency: ledger.EUR}
 }

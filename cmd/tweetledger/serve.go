@@ -161,7 +161,7 @@ func (a *app) client(s settings) (*twitter.Client, error) {
 	if s.Twitter.APIURL == "" {
 		return nil, nil
 	}
-	appToken, err := s.tokenSource("TWEETLEDGER_X_TOKEN", s.Twitter.TokenFile, a.now)
+	appToken, err := s.token("TWEETLEDGER_X_TOKEN", s.Twitter.TokenFile)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (a *app) client(s settings) (*twitter.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := twitter.Options{BaseURL: s.Twitter.APIURL, AppToken: appToken, UserToken: userToken, Clock: a.now, Log: a.log()}
+	options := twitter.Options{BaseURL: s.Twitter.APIURL, AppToken: twitter.StaticToken(appToken), UserToken: userToken, Clock: a.now, Log: a.log()}
 	if a.registry != nil {
 		options.Registerer = a.registry
 	}
