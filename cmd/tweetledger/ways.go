@@ -84,6 +84,8 @@ func (w *ways) progress(ctx context.Context, l *heldLease, until time.Time) {
 // run goes all ways in while this process holds the lease, until ctx ends.
 func (w *ways) run(ctx context.Context) error {
 	defer func() {
+		w.leases.Lock()
+		defer w.leases.Unlock()
 		for _, l := range []*heldLease{w.lease, w.direct} {
 			if err := l.release(ctx); err != nil {
 				w.log.WarnContext(ctx, "a lease was not given back; it expires", "lease", l.name, "err", err)

@@ -74,9 +74,11 @@ func TestOneProcessListensAndAnotherTakesOver(t *testing.T) {
 	second := s.serve(nil)
 	before := s.sim.Tweet(stageMarie, "@SmoneyFR #envoyer 1€ @yoann_test")
 	s.await("the first process takes an order", func() bool { return first.ordered(before, 1_00) })
+	second.ways.leases.Lock()
 	if second.ways.lease.lease.Token != 0 {
 		t.Error("both processes hold the lease")
 	}
+	second.ways.leases.Unlock()
 	first.end()
 	between := s.sim.Tweet(stageMarie, "@SmoneyFR #envoyer 2€ @yoann_test")
 	s.await("the second process takes over", func() bool { return second.ordered(between, 2_00) })

@@ -1,0 +1,12 @@
+//go:build !race
+
+package main
+
+// What go test plays.
+const (
+	soakTweets = 2_000
+	soakKills  = 3
+	// soakFactor is how much faster time goes by than on the wall: back-off of minutes
+	// must not take minutes.
+	soakFactor = 100
+)
