@@ -84,8 +84,12 @@ func (a *app) openBook(ctx context.Context) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.engine = engine.New(db, options)
-	return a.engine, nil
+	book, err := engine.Open(ctx, db, options)
+	if err != nil {
+		return nil, err
+	}
+	a.engine = book
+	return book, nil
 }
 
 // mustExist keeps a mistyped file name from becoming a new, empty book.

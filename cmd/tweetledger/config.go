@@ -54,6 +54,8 @@ type serviceSettings struct {
 
 type bookSettings struct {
 	FiscalYearStarts int `toml:"fiscal_year_starts"` // the month, 1 to 12
+
+	named bool // the file has it: else the book knows
 }
 
 type ruleSettings struct {
@@ -181,6 +183,7 @@ func (a *app) settings() (settings, error) {
 	if err != nil {
 		return settings{}, fmt.Errorf("%s: %w", file, err)
 	}
+	s.Book.named = meta.IsDefined("book", "fiscal_year_starts")
 	if month := s.Book.FiscalYearStarts; month < 1 || month > 12 {
 		return settings{}, ledger.Errorf(ledger.CodeInvalid, "book.fiscal_year_starts is %d; it is a month, 1 to 12", month).InField(file)
 	}

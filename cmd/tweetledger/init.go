@@ -56,6 +56,9 @@ func (a *app) initCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.engine.KeepSettings(ctx); err != nil {
+				return err
+			}
 			if err := service.Setup(ctx); err != nil {
 				return err
 			}

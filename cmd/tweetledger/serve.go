@@ -378,7 +378,10 @@ func (a *app) engineOptions() (engine.Options, error) {
 	if err != nil {
 		return engine.Options{}, err
 	}
-	options := engine.Options{Clock: a.now, Log: a.log(), FiscalYearStarts: time.Month(s.Book.FiscalYearStarts)}
+	options := engine.Options{Clock: a.now, Log: a.log()}
+	if s.Book.named {
+		options.FiscalYearStarts = time.Month(s.Book.FiscalYearStarts)
+	}
 	if a.registry != nil {
 		options.Registerer = a.registry
 	}

@@ -70,6 +70,9 @@ func (e *Engine) CloseFiscalYear(ctx context.Context, y YearClosing) (ClosedYear
 	if err != nil {
 		return ClosedYear{}, err
 	}
+	if err := e.KeepSettings(ctx); err != nil {
+		return ClosedYear{}, fmt.Errorf("close the fiscal year %d: %w", y.Year, err)
+	}
 	c := closing{engine: e, order: y, year: year, last: ledger.PeriodOf(year.To, e.starts), at: e.Now()}
 	if err := c.begin(ctx); err != nil {
 		return ClosedYear{}, fmt.Errorf("close the fiscal year %d: %w", y.Year, asLedgerError(err))

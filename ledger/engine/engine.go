@@ -27,7 +27,8 @@ type Options struct {
 	Log *slog.Logger
 	// Registerer gets the engine's metrics; nil keeps them private.
 	Registerer prometheus.Registerer
-	// FiscalYearStarts is the month in which fiscal years begin; zero is January.
+	// FiscalYearStarts is the month in which fiscal years begin. Zero is January;
+	// for Open, what the book keeps.
 	FiscalYearStarts time.Month
 }
 
@@ -44,6 +45,8 @@ type Engine struct {
 
 	// numbers are the accounts met last; what of them never changes is used.
 	numbers *lru.Cache[uuid.UUID, numberedAccount]
+	// kept says that the book keeps the month in which its fiscal years begin.
+	kept atomic.Bool
 	// caution counts the batches that still go to work cautiously, since one that
 	// did not had to start again.
 	caution atomic.Int64
@@ -61,6 +64,8 @@ type Engine struct {
 const maxNumbers = 100_000
 
 // New starts an engine on db, whose schema must be up to date. Close it before db.
+// It does not look at the book: Open does. What it seals and closes is refused
+// where the book keeps another month in which fiscal years begin.
 func New(db *sqldb.DB, opts Options) *Engine {
 	paris, err := time.LoadLocation("Europe/Paris")
 	if err != nil { // cannot be: tzdata is linked in

@@ -141,6 +141,9 @@ func (e *Engine) ChangePeriod(ctx context.Context, c ledger.PeriodChange, checks
 	if c.At.IsZero() {
 		c.At = e.Now()
 	}
+	if err := e.KeepSettings(ctx); err != nil {
+		return ledger.PeriodChange{}, err
+	}
 	c.At = c.At.UTC().Truncate(time.Microsecond)
 	step := periodStep{engine: e, checks: checks}
 	err := e.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
@@ -251,7 +254,7 @@ func (s *periodStep) isYearEnd(p ledger.Period) bool {
 func (s *periodStep) accepts(ctx context.Context, tx *sqldb.Tx, p ledger.Period) error {
 	c := &s.change
 	if want := ledger.FiscalYearOf(p.From, s.engine.starts).Year; p.FiscalYear != want {
-		return ledger.Errorf(ledger.CodeConflict, "the book has period %s in the fiscal year %d, but with fiscal years that begin in %s it is in %d; set the first month of the fiscal year back",
+		return ledger.Errorf(ledger.CodeConflict, "the book has period %s in the fiscal year %d, but with fiscal years that begin in %s it is in %d; run: tweetledger verify",
 			p.ID, p.FiscalYear, s.engine.starts, want)
 	}
 	if c.To == p.Status {

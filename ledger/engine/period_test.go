@@ -166,10 +166,10 @@ func TestPeriodRefusals(t *testing.T) {
 		w.mustChange("2014-07", ledger.PeriodHardClosed)
 
 		// Another first month would put the period into another fiscal year.
-		july := engine.New(db, engine.Options{Clock: w.clock.Now, FiscalYearStarts: time.August})
-		t.Cleanup(july.Close)
-		_, err = july.ChangePeriod(w.ctx, ledger.PeriodChange{Period: "2014-07", To: ledger.PeriodOpen, By: "anne", ApprovedBy: "bruno", Reason: "x"})
-		w.says("another fiscal year", err, ledger.CodeConflict, "set the first month of the fiscal year back")
+		august := engine.New(db, engine.Options{Clock: w.clock.Now, FiscalYearStarts: time.August})
+		t.Cleanup(august.Close)
+		_, err = august.ChangePeriod(w.ctx, ledger.PeriodChange{Period: "2014-07", To: ledger.PeriodOpen, By: "anne", ApprovedBy: "bruno", Reason: "x"})
+		w.says("another fiscal year", err, ledger.CodeConflict, "the fiscal years of this book begin in January, and the configuration says August")
 	})
 }
 

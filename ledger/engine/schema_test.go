@@ -106,6 +106,10 @@ const (
 //	seal or head of another length than SHA-256  CHECKs of lengths                   yes     yes         yes
 //	number sealed twice, page sealed twice       primary key, UNIQUE (page, journal) yes     yes         yes
 //	negative roll-up                             CHECKs of account_days              yes     yes         yes
+//	fiscal years of no month, or of two          CHECKs and primary key of           yes     yes         yes
+//	                                                book_settings
+//	UPDATE or DELETE of that month               triggers; the grants of the         yes     yes         grants
+//	                                                serving role
 //	UPDATE or DELETE of postings, pages,         triggers; on servers the grants     yes     grants      grants
 //	  requests, releases, seals, signed heads,     of the serving role
 //	  changes of periods and of accounts
@@ -139,12 +143,33 @@ func TestSchemaRefuses(t *testing.T) {
 		w.refuses(w.badJournal(made, reversed, dollars))
 		w.refuses(w.badHolds(held, voided, void))
 		w.refuses(w.badAccounts())
+		w.refusesBadSettings()
 		w.refusesBadBalances(dollars)
 		w.refusesClosed()
 		w.refusesClosedPeriods(made)
 		w.verify() // nothing of it was stored
 		w.refuses(w.badSeals(made))
 	})
+}
+
+func (w *world) refusesBadSettings() {
+	w.t.Helper()
+	settings := row{"id": int64(1), "fiscal_year_starts": int64(4)}
+	w.refuses([]refusal{
+		{"fiscal years of no month", "book_settings", settings, row{"fiscal_year_starts": int64(13)}, byCheck},
+		{"second row of settings", "book_settings", settings, row{"id": int64(2)}, byCheck},
+	})
+	if err := w.KeepSettings(w.ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	w.refuses([]refusal{{"settings of a book that has them", "book_settings", settings, nil, byUnique}})
+	if w.db.Engine() == sqldb.CockroachDB {
+		return // which has no triggers: the grants of the serving role keep it (TestRoles)
+	}
+	w.refusesSet("another month", "book_settings", "id = 1", "fiscal_year_starts = 4", byCheck)
+	if err := w.exec("DELETE FROM book_settings"); sqldb.ClassOf(err) != byCheck {
+		w.t.Errorf("settings taken out: got class %d (%v), want %d", sqldb.ClassOf(err), err, byCheck)
+	}
 }
 
 // badJournal are rows of requests, pages and postings.
@@ -446,8 +471,11 @@ func TestSQLiteNeverChangesWhatWasRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.badSeals(made) // leaves a row in each of the other tables
+	if err := w.KeepSettings(w.ctx); err != nil {
+		t.Fatal(err)
+	}
 	for table, column := range map[string]string{"postings": "label", "pages": "recorded_at", "requests": "request_hash", "hold_releases": "amount",
-		"seals": "link", "signed_heads": "document", "period_changes": "reason", "account_changes": "reason"} {
+		"seals": "link", "signed_heads": "document", "period_changes": "reason", "account_changes": "reason", "book_settings": "fiscal_year_starts"} {
 		for _, statement := range []string{"UPDATE " + table + " SET " + column + " = " + column, "DELETE FROM " + table} {
 			if err := w.exec(statement); sqldb.ClassOf(err) != sqldb.ClassCheck || !strings.Contains(err.Error(), "never") {
 				t.Errorf("%s: got %v", statement, err)

@@ -40,6 +40,9 @@ type Sealed struct {
 // The lease must be held; where it was lost, nothing is written.
 func (e *Engine) Seal(ctx context.Context, lease Lease) (Sealed, error) {
 	var sealed Sealed
+	if err := e.KeepSettings(ctx); err != nil {
+		return Sealed{}, fmt.Errorf("seal the journal: %w", err)
+	}
 	err := e.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		sealed = Sealed{}
 		if err := lease.Check(ctx, tx); err != nil {

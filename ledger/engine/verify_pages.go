@@ -25,6 +25,13 @@ func (e *Engine) newVerifier(ctx context.Context, o VerifyOptions) (*verifier, e
 	v := &verifier{engine: e, options: o, report: &Report{}, lastPage: -1, accounts: map[int64]*verified{}, numbers: map[uuid.UUID]int64{}}
 	err := e.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		v.tx = tx
+		kept, err := keptStart(ctx, tx)
+		if err == nil && kept != 0 {
+			err = agree(kept, e.starts)
+		}
+		if err != nil {
+			return err
+		}
 		if err := v.readAccounts(ctx); err != nil {
 			return err
 		}
@@ -318,7 +325,11 @@ func (v *verifier) verifySeals(p *pageToVerify, list []ledger.Transaction) {
 	for _, t := range list {
 		at[t.Place.Line] = t
 	}
+	year := ledger.FiscalYearOf(p.date, v.engine.starts).Year
 	for i, r := range p.runs {
+		if p.chains[i].fiscalYear != year {
+			v.report.add(p.chains[i].entry(r.first), fmt.Sprintf("fiscal year, of %s", p.date), year, p.chains[i].fiscalYear)
+		}
 		if entries := r.last - r.first + 1; int64(len(r.lines)) != 4*entries || int64(len(r.entries)) != sha256.Size*entries {
 			v.report.add(p.chains[i].entry(r.first), "seal", fmt.Sprintf("of %d entries, up to entry %d", entries, r.last), "of another length")
 			continue

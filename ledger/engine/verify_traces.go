@@ -54,6 +54,8 @@ func (v *verifier) readPeriods(ctx context.Context) error {
 		}
 		if is := ledger.PeriodOf(p.From, v.engine.starts); is.ID != p.ID || is.From != p.From || is.To != p.To {
 			v.report.add("period "+p.ID, "first and last day", "those of its month", fmt.Sprintf("%s and %s", p.From, p.To))
+		} else if is.FiscalYear != p.FiscalYear {
+			v.report.add("period "+p.ID, "fiscal year", is.FiscalYear, p.FiscalYear)
 		}
 		delete(reached, p.ID)
 	}

@@ -74,6 +74,9 @@ func TestVerifyNamesChangesWithoutATrace(t *testing.T) {
 		l.tampers([]tampering{
 			set("period opened", "periods", "id = '2013-03'", "status = 'open'", "status = 'hard_closed'", "period 2013-03: state"),
 			set("period moved", "periods", "id = '2013-03'", "starts_on = '2013-03-02'", "starts_on = '2013-03-01'", "period 2013-03: first and last day"),
+			set("period in another year", "periods", "id = '2013-03'", "fiscal_year = 2012", "fiscal_year = 2013", "period 2013-03: fiscal year",
+				"account cash: opening balance of 2013 (debits less credits)", "account marie: opening balance of 2013 (debits less credits)",
+				"account income: opening balance of 2013 (debits less credits)"),
 			set("trace changed", "period_changes", "period_id = '2013-03' AND ordinal = 2", "from_status = 'open'", "from_status = 'soft_closed'", "period 2013-03: trace"),
 			set("opening balances", "opening_balances", fmt.Sprintf("account_no IN (%d, %d)", cash, bank), "amount = amount + 5", "amount = amount - 5",
 				"account cash: opening balance of 2014 (debits less credits)", "account bank: opening balance of 2014 (debits less credits)"),

@@ -33,6 +33,7 @@ ALTER TABLE accounts OWNER TO tweetledger_migrating;
 ALTER TABLE balances OWNER TO tweetledger_migrating;
 ALTER TABLE bank_entries OWNER TO tweetledger_migrating;
 ALTER TABLE bank_statements OWNER TO tweetledger_migrating;
+ALTER TABLE book_settings OWNER TO tweetledger_migrating;
 ALTER TABLE chart_entries OWNER TO tweetledger_migrating;
 ALTER TABLE customers OWNER TO tweetledger_migrating;
 ALTER TABLE deletions OWNER TO tweetledger_migrating;
@@ -70,7 +71,7 @@ REVOKE ALL ON * FROM public, tweetledger_serving, tweetledger_reading;
 GRANT SELECT ON * TO tweetledger_serving, tweetledger_reading;
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
-GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes,
+GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes, book_settings,
     party_events, order_events, screening_hits, paid_payees, bank_statements, bank_entries TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.

@@ -39,7 +39,7 @@ BEGIN
             FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')
         UNION ALL
         SELECT format('ALTER FUNCTION %s OWNER TO tweetledger_migrating', p.oid::regprocedure)
-            FROM pg_proc AS p WHERE p.pronamespace = 'public'::regnamespace AND p.proname IN ('check_postings', 'check_fixed', 'check_page')
+            FROM pg_proc AS p WHERE p.pronamespace = 'public'::regnamespace AND p.proname IN ('check_postings', 'check_fixed', 'check_page', 'check_settings')
     LOOP
         EXECUTE command;
     END LOOP;
@@ -50,7 +50,7 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, tweetledger_serving, t
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO tweetledger_serving, tweetledger_reading;
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
-GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes,
+GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes, book_settings,
     party_events, order_events, screening_hits, paid_payees, bank_statements, bank_entries TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.

@@ -84,6 +84,15 @@ func (s *server) giveBack(ctx context.Context, b book) error {
 	if err != nil || !slices.Equal(schema, b.schema) {
 		return err
 	}
+	engine, err := sqldb.ParseURL(b.url)
+	if err != nil {
+		return err
+	}
+	if engine == sqldb.PostgreSQL { // whose triggers keep what a book was made with
+		if _, err := conn.Exec(ctx, "SET session_replication_role = replica"); err != nil {
+			return err
+		}
+	}
 	if err := empty(ctx, conn, tables); err != nil {
 		return err
 	}
