@@ -359,17 +359,17 @@ func FuzzWebhook(f *testing.F) {
 	f.Add(mention("1850000000000000001", time.Date(2024, 10, 26, 10, 0, 0, 0, time.UTC)))
 	f.Add(`{"tweet_create_events":[{"id_str":"1","user":{"id_str":"2"},"text":"a","created_at":"Sat Oct 26 10:00:00 +0000 2024","edit_history":{"initial_tweet_id":"1"}}]}`)
 	f.Add(`{"direct_message_events":[{"type":"message_create","id":"1","created_timestamp":"1","message_create":{"sender_id":"2","target":{"recipient_id":"3"}}}],"users":{"2":{"screen_name":"a"}}}`)
+	client, err := twitter.NewClient(twitter.Options{BaseURL: "http://127.0.0.1:1"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	handler, err := twitter.NewWebhook(client, twitter.WebhookOptions{ConsumerSecret: consumerSecret, BankUserID: bankID,
+		Store:  func(_ context.Context, m payments.Message) error { return m.Validate() },
+		Delete: func(context.Context, payments.Deletion) error { return nil }})
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, body string) {
-		client, err := twitter.NewClient(twitter.Options{BaseURL: "http://127.0.0.1:1"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		handler, err := twitter.NewWebhook(client, twitter.WebhookOptions{ConsumerSecret: consumerSecret, BankUserID: bankID,
-			Store:  func(_ context.Context, m payments.Message) error { return m.Validate() },
-			Delete: func(context.Context, payments.Deletion) error { return nil }})
-		if err != nil {
-			t.Fatal(err)
-		}
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 		r.Header.Set("X-Twitter-Webhooks-Signature", xsim.Sign(consumerSecret, []byte(body)))
