@@ -40,6 +40,7 @@ import (
 //	tamper SQL               change the book behind the program's back
 //	fill FILE                replace the word MEGABYTE in the file with a megabyte of text
 //	start PROGRAM …          run a server in the background, and wait until it says its address ($ADDRESS)
+//	said PATTERN             wait until a line that the server prints matches
 //	fetch URL                print the status and body that a server answers
 //	logged PATTERN           wait until a line of the log matches
 //	interrupt                stop the server as Ctrl-C does
@@ -47,7 +48,7 @@ func commands() map[string]func(ts *testscript.TestScript, neg bool, args []stri
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"book": book, "clock": clock, "exits": exits, "bank": bankDay, "oneline": oneLine,
 		"remember": remember, "unchanged": unchanged, "seal": sealBook, "tamper": tamper, "fill": fill,
-		"start": start, "fetch": fetch, "logged": logged, "interrupt": interrupt,
+		"start": start, "said": said, "fetch": fetch, "logged": logged, "interrupt": interrupt,
 	}
 }
 
@@ -261,6 +262,25 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("ADDRESS", addressPattern.FindString(line))
 	ts.Value(serverKey{}).(*servers).running = s
 	fmt.Fprint(ts.Stdout(), line)
+}
+
+// said reads what a server prints, until a line matches.
+func said(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*servers).running
+	need(ts, neg, len(args) == 1 && s != nil, "said PATTERN (after start)")
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	overdue := time.AfterFunc(scriptPatience, func() { _ = s.command.Process.Kill() })
+	defer overdue.Stop()
+	for {
+		line, err := s.out.ReadString('\n')
+		if pattern.MatchString(strings.TrimSuffix(line, "\n")) {
+			return
+		}
+		if err != nil {
+			ts.Fatalf("the server ended before it said %s: %v", args[0], err)
+		}
+	}
 }
 
 // logInterval is how often "logged" looks.
