@@ -47,7 +47,7 @@ func (e *Engine) apply(ctx context.Context, tx *sqldb.Tx, requests []asked, how 
 		known:    make(map[uuid.UUID]known, len(requests)),
 		holds:    map[uuid.UUID]*holdState{},
 		made:     make(map[uuid.UUID]*ledger.Transaction, len(requests)),
-		undone:   map[place]bool{},
+		undone:   map[place]uuid.UUID{},
 		accounts: make(map[uuid.UUID]*accountState, 2*len(requests)),
 	}
 	if err := b.load(ctx); err != nil {
@@ -115,7 +115,7 @@ type batch struct {
 	known    map[uuid.UUID]known // by id: requests carried out before, or in this batch
 	holds    map[uuid.UUID]*holdState
 	made     map[uuid.UUID]*ledger.Transaction // originals to be reversed, and transactions of this batch
-	undone   map[place]bool                    // postings that were reversed
+	undone   map[place]uuid.UUID               // postings that were reversed, and by which transaction
 	accounts map[uuid.UUID]*accountState
 	closed   []ledger.Period // periods that are not open, where mode is cautious
 
@@ -576,11 +576,11 @@ func (b *batch) reverse(id uuid.UUID, hash [sha256.Size]byte, r ledger.ReverseRe
 	at := b.known[original.ID].place
 	for i, ordinal := range ordinals {
 		if ordinal >= len(original.Postings) {
-			return Outcome{Err: ledger.Errorf(ledger.CodeInvalid, "transaction %s has no posting %d, only 0 to %d",
-				original.ID, ordinal, len(original.Postings)-1).InField(fmt.Sprintf("postings[%d]", i))}
+			return Outcome{Err: ledger.Errorf(ledger.CodeInvalid, "transaction %s has postings 1 to %d; there is no %d",
+				original.ID, len(original.Postings), ordinal+1).InField(fmt.Sprintf("postings[%d]", i))}
 		}
-		if b.undone[place{at.page, at.line + int64(ordinal)}] {
-			return Outcome{Err: alreadyReversed(original, ordinal)}
+		if by, ok := b.undone[place{at.page, at.line + int64(ordinal)}]; ok {
+			return Outcome{Err: alreadyReversed(original, ordinal, by)}
 		}
 		p := original.Postings[ordinal]
 		t.Postings[i] = ledger.Posting{Debit: p.Credit, Credit: p.Debit, Amount: p.Amount, Currency: p.Currency,
@@ -589,16 +589,17 @@ func (b *batch) reverse(id uuid.UUID, hash [sha256.Size]byte, r ledger.ReverseRe
 	out := b.record(t, hash, r.Adjustment, nil)
 	if out.Err == nil {
 		for _, ordinal := range ordinals {
-			b.undone[place{at.page, at.line + int64(ordinal)}] = true
+			b.undone[place{at.page, at.line + int64(ordinal)}] = id
 		}
 	}
 	return out
 }
 
-func alreadyReversed(original *ledger.Transaction, ordinal int) error {
+// alreadyReversed counts postings from 1, for people to read.
+func alreadyReversed(original *ledger.Transaction, ordinal int, by uuid.UUID) error {
 	if len(original.Postings) == 1 {
-		return ledger.Errorf(ledger.CodeAlreadyReversed, "transaction %s was reversed before", original.ID).InField("transaction_id")
+		return ledger.Errorf(ledger.CodeAlreadyReversed, "transaction %s was reversed before, by %s", original.ID, by).InField("transaction_id")
 	}
-	return ledger.Errorf(ledger.CodeAlreadyReversed, "posting %d of transaction %s was reversed before; name the postings that are left",
-		ordinal, original.ID).InField("transaction_id")
+	return ledger.Errorf(ledger.CodeAlreadyReversed, "posting %d of the %d of transaction %s was reversed before, by %s",
+		ordinal+1, len(original.Postings), original.ID, by).InField("transaction_id")
 }

@@ -222,15 +222,17 @@ func nameUndone(ctx context.Context, tx *sqldb.Tx, list []ledger.Transaction, un
 	return nil
 }
 
-// reversedPostings returns which of the postings at the given places were reversed.
-func reversedPostings(ctx context.Context, tx *sqldb.Tx, places []place) (map[place]bool, error) {
-	undone := map[place]bool{}
-	err := tx.EachOfRows(ctx, `SELECT p.reverses_page_id, p.reverses_line FROM ROWS AS k CROSS JOIN postings AS p
+// reversedPostings returns which of the postings at the given places were reversed,
+// and by which transaction.
+func reversedPostings(ctx context.Context, tx *sqldb.Tx, places []place) (map[place]uuid.UUID, error) {
+	undone := map[place]uuid.UUID{}
+	err := tx.EachOfRows(ctx, `SELECT p.reverses_page_id, p.reverses_line, p.transaction_id FROM ROWS AS k CROSS JOIN postings AS p
 		WHERE p.reverses_page_id = k.page_id AND p.reverses_line = k.line`, placeColumns, len(places), rowOfPlace(places),
 		func(rows *sqldb.Rows) error {
 			var at place
-			err := rows.Scan(&at.page, &at.line)
-			undone[at] = true
+			var by uuid.UUID
+			err := rows.Scan(&at.page, &at.line, &by)
+			undone[at] = by
 			return err
 		})
 	return undone, err
