@@ -175,12 +175,14 @@ func (s *accountStatement) line(t ledger.Transaction, p ledger.Posting, shown bo
 	if err != nil {
 		return err
 	}
-	cells := []any{t.EffectiveDate, t.Journal, t.ID.String(), t.Label, sourceText(t.Source), other.Code, nil, nil, s.cash(s.balance)}
+	var debited, credited any
 	if debit != 0 {
-		cells[6] = s.cash(debit)
+		debited = s.cash(debit)
 	} else {
-		cells[7] = s.cash(credit)
+		credited = s.cash(credit)
 	}
+	cells := []any{t.EffectiveDate, t.Journal, entryText(t), t.ID.String(), t.Key, t.Label, sourceText(t.Source), idText(t.Reverses), other.Code,
+		debited, credited, s.cash(s.balance)}
 	s.rows = append(s.rows, Row{Cells: cells})
 	return nil
 }
@@ -211,8 +213,9 @@ func (s *accountStatement) table() (Table, error) {
 			Fact{Name: "credits", Title: "Credits", Value: credits},
 			Fact{Name: "closing_balance", Title: "Closing balance", Value: s.cash(s.closing)}),
 		Columns: []Column{
-			{"effective_date", "Date", Day}, {"journal", "Journal", Text}, {"transaction_id", "Transaction", Text},
-			{"label", "Label", Text}, {"source", "Source", Text}, {"counter_account", "Counter account", Text},
+			{"effective_date", "Date", Day}, {"journal", "Journal", Text}, {"entry", "Entry no.", Text},
+			{"transaction_id", "Transaction", Text}, {"key", "Key", Text}, {"label", "Label", Text}, {"source", "Source", Text},
+			{"reverses", "Reverses", Text}, {"counter_account", "Counter account", Text},
 			{"debit", "Debit", Money}, {"credit", "Credit", Money}, {"balance", "Balance", Money},
 		},
 	}
@@ -222,7 +225,7 @@ func (s *accountStatement) table() (Table, error) {
 	}
 	endBalance := s.closing
 	if s.unfinished {
-		end, endBalance = "Carried forward", s.rows[len(s.rows)-1].Cells[8].(Cash).Amount
+		end, endBalance = "Carried forward", s.rows[len(s.rows)-1].Cells[len(table.Columns)-1].(Cash).Amount
 		table.Facts = append(table.Facts, Fact{Name: "next_after", Title: "Goes on after", Value: s.last.String()})
 		table.Notes = append(table.Notes, fmt.Sprintf("The statement goes on: ask for the lines after transaction %s.", s.last))
 	}
@@ -238,5 +241,5 @@ func (s *accountStatement) table() (Table, error) {
 }
 
 func (s *accountStatement) totalRow(label string, debits, credits any, balance ledger.Amount) Row {
-	return Row{Cells: []any{nil, nil, nil, label, nil, nil, debits, credits, s.cash(balance)}, Total: true}
+	return Row{Cells: []any{nil, nil, nil, nil, nil, label, nil, nil, nil, debits, credits, s.cash(balance)}, Total: true}
 }

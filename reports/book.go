@@ -123,6 +123,31 @@ func numberCells(entry ledger.ChartEntry, ok bool, category ledger.Category) []a
 
 func unmapped(category ledger.Category) string { return "(" + string(category) + ")" }
 
+// EntryNumber names the place of a transaction in the sealed journal by journal,
+// fiscal year and number, "OD-2026-17": no other has it. It is "" until sealing.
+func EntryNumber(t ledger.Transaction) string {
+	if t.Number == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s-%d-%d", t.Journal, t.FiscalYear, t.Number)
+}
+
+// entryText is a transaction's entry number as a cell.
+func entryText(t ledger.Transaction) any {
+	if number := EntryNumber(t); number != "" {
+		return number
+	}
+	return nil
+}
+
+// idText is an id as a cell; Nil is none.
+func idText(id uuid.UUID) any {
+	if id == uuid.Nil {
+		return nil
+	}
+	return id.String()
+}
+
 // sourceText names what gave rise to a transaction: "twitter:1234".
 func sourceText(s ledger.Source) any {
 	if s.Channel == "" && s.ID == "" {

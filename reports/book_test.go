@@ -122,8 +122,25 @@ func smallBook(t *testing.T, e *engine.Engine) ledger.Transaction {
 	if _, err := e.Reverse(t.Context(), ledger.ReverseRequest{Key: "reverse:101", TransactionID: transfer.ID, Label: "Payment undone", EffectiveDate: day(2026, 1, 31)}); err != nil {
 		t.Fatal(err)
 	}
+	sealAll(t, e)
 	post(t, e, "twitter:104", "VIR", "Donation by tweet", day(2026, 2, 3), tweet("104", day(2026, 2, 3)), move{"wallet:c-000001", "payable:croix-rouge", 1000})
 	return post(t, e, "card:2", "CB", "Card top-up, found late", day(2026, 1, 3), ledger.Source{}, move{"cards-to-settle", "wallet:c-000002", 500})
+}
+
+// sealAll numbers what was posted so far.
+func sealAll(t *testing.T, e *engine.Engine) {
+	t.Helper()
+	lease, got, err := e.AcquireLease(t.Context(), engine.SealerLease, "test", time.Hour)
+	if err != nil || !got {
+		t.Fatalf("lease of the sealer: %v, %v", got, err)
+	}
+	for more := true; more; {
+		sealed, err := e.Seal(t.Context(), lease)
+		if err != nil {
+			t.Fatal(err)
+		}
+		more = sealed.More
+	}
 }
 
 // read makes a report in one snapshot.

@@ -17,6 +17,7 @@ type donationLine struct {
 	kind        entryKind
 	amount      ledger.Amount // signed: what is owed grows or shrinks by it
 	donor       string
+	order       string // the reference that the donor was told, of a donation
 	payout      *payouts.Payout
 }
 
@@ -114,7 +115,7 @@ func (s *donationStatement) explainDonation(lines []donationLine, d payments.Don
 			d.EffectiveDate, s.money(total), t.EffectiveDate)
 	}
 	for i := range lines {
-		lines[i].kind, lines[i].donor = entryDonation, d.Donor
+		lines[i].kind, lines[i].donor, lines[i].order = entryDonation, d.Donor, d.Reference()
 	}
 	return nil
 }
@@ -162,7 +163,7 @@ func (s *donationStatement) addLine(line donationLine) error {
 		}
 		s.unpaid[t.ID].add(line.amount)
 	}
-	reference := donationReference(t)
+	reference := line.reference()
 	if line.kind == entryOther {
 		reference += " " + t.Label
 	}
@@ -192,8 +193,14 @@ func (s *donationStatement) addLine(line donationLine) error {
 // source, and little enough to read out on the telephone.
 const shortID = 8
 
-func donationReference(t ledger.Transaction) string {
+// reference of a line: for a donation that of its order, which the donor was told
+// as well, so that charity, donor and bank speak of the same.
+func (l donationLine) reference() string {
+	t := l.transaction
 	reference := t.ID.String()[:shortID]
+	if l.order != "" {
+		reference = l.order
+	}
 	if source, ok := sourceText(t.Source).(string); ok && t.Journal != ledger.JournalPayouts { // payouts have their column
 		reference += " " + source
 	}

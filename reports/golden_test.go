@@ -1,10 +1,12 @@
 package reports_test
 
 import (
+	"context"
 	"testing"
 
 	"tweetledger/internal/sqldb"
 	"tweetledger/internal/sqldb/sqltest"
+	"tweetledger/ledger"
 	"tweetledger/reports"
 )
 
@@ -56,5 +58,25 @@ func TestGolden(t *testing.T) {
 			table, err := accountStatement(t, db, p)
 			check(name, table, err)
 		}
+		for name, key := range map[string]string{
+			"transaction_reversed": "twitter:101",
+			"transaction_reversal": "reverse:101",
+			"transaction_compound": "payout:1",
+			"transaction_unsealed": "card:2",
+		} {
+			table, err := read(t, db, func(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
+				return reports.Transaction(ctx, tx, ledger.IDOfKey(key), generated)
+			})
+			check(name, table, err)
+		}
 	})
+}
+
+func TestTransactionThatIsNotThere(t *testing.T) {
+	_, err := read(t, sqltest.SQLite(t), func(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
+		return reports.Transaction(ctx, tx, ledger.IDOfKey("nothing"), generated)
+	})
+	if ledger.CodeOf(err) != ledger.CodeNotFound {
+		t.Errorf("got %v, want %s", err, ledger.CodeNotFound)
+	}
 }

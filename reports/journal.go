@@ -120,9 +120,9 @@ func (j *journalPage) line(ctx context.Context, t ledger.Transaction, accountID 
 	if err != nil {
 		return err
 	}
-	cells := []any{t.EffectiveDate, t.Journal, t.ID.String()}
+	cells := []any{t.EffectiveDate, t.Journal, entryText(t), t.ID.String(), t.Key}
 	cells = append(cells, numberCells(entry, ok, account.Category)...)
-	cells = append(cells, account.Code, t.Label, sourceText(t.Source), debit, credit)
+	cells = append(cells, account.Code, t.Label, sourceText(t.Source), idText(t.Reverses), debit, credit)
 	j.rows = append(j.rows, Row{Cells: cells})
 	return nil
 }
@@ -135,9 +135,10 @@ func (j *journalPage) table(p JournalParams, last uuid.UUID) (Table, error) {
 		GeneratedAt: p.GeneratedAt,
 		Facts:       append(p.facts(), Fact{Name: "transactions", Title: "Transactions", Value: j.transactions}),
 		Columns: []Column{
-			{"effective_date", "Date", Day}, {"journal", "Journal", Text}, {"transaction_id", "Transaction", Text},
-			{"number", "Number", Text}, {"account_label", "Account label", Text}, {"account", "Account", Text},
-			{"label", "Label", Text}, {"source", "Source", Text},
+			{"effective_date", "Date", Day}, {"journal", "Journal", Text}, {"entry", "Entry no.", Text},
+			{"transaction_id", "Transaction", Text}, {"key", "Key", Text},
+			{"account_no", "Account no.", Text}, {"account_label", "Account label", Text}, {"account", "Account", Text},
+			{"label", "Label", Text}, {"source", "Source", Text}, {"reverses", "Reverses", Text},
 			{"debit", "Debit", Money}, {"credit", "Credit", Money},
 		},
 		Rows: j.rows,
@@ -150,7 +151,7 @@ func (j *journalPage) table(p JournalParams, last uuid.UUID) (Table, error) {
 		if err != nil {
 			return Table{}, err
 		}
-		cells := []any{nil, nil, nil, nil, nil, nil, "Total " + string(currency), nil}
+		cells := []any{nil, nil, nil, nil, nil, nil, nil, nil, "Total " + string(currency), nil, nil}
 		table.Rows = append(table.Rows, Row{Cells: append(cells, amounts...), Total: true})
 	}
 	if j.unfinished {

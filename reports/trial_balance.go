@@ -169,7 +169,7 @@ func (p TrialBalanceParams) chartDate() string {
 }
 
 func trialColumns(p TrialBalanceParams) []Column {
-	columns := []Column{{"number", "Number", Text}, {"label", "Label", Text}}
+	columns := []Column{{"account_no", "Account no.", Text}, {"label", "Label", Text}}
 	if p.Detailed {
 		columns = append(columns, Column{"account", "Account", Text})
 	}

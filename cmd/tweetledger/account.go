@@ -15,7 +15,7 @@ import (
 
 func (a *app) accountCommand() *cobra.Command {
 	command := &cobra.Command{Use: "account", Short: "Open, list, look at and close accounts of the book"}
-	command.AddCommand(a.accountOpenCommand(), a.accountListCommand(), a.accountBalanceCommand(), a.accountCloseCommand(), a.accountReopenCommand())
+	command.AddCommand(a.accountOpenCommand(), a.accountListCommand(), a.accountShowCommand(), a.accountBalanceCommand(), a.accountCloseCommand(), a.accountReopenCommand())
 	return command
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -386,11 +387,25 @@ same reference twice books once.`,
 			if err != nil {
 				return err
 			}
+			// TopUp books once by itself; the look before only chooses the words.
+			var before map[uuid.UUID]ledger.Transaction
+			id := ledger.IDOfKey(payments.TopUpKey(reference))
+			err = service.Engine().DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				before, err = engine.FindTransactions(ctx, tx, []uuid.UUID{id})
+				return err
+			})
+			if err != nil {
+				return err
+			}
 			made, err := service.TopUp(c.Context(), args[0], amount, reference)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "booked %s %s to the wallet of customer %s (transaction %s)\n",
+			said := "booked %s %s to the wallet of customer %s (transaction %s)\n"
+			if _, repeated := before[id]; repeated {
+				said = "the top-up of %s %s to the wallet of customer %s (transaction %s) was posted before; nothing changed\n"
+			}
+			_, err = fmt.Fprintf(a.out, said,
 				amount.Format(service.Config().Currency), service.Config().Currency, args[0], made.ID)
 			return err
 		},

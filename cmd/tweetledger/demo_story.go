@@ -30,7 +30,10 @@ func (d *demo) run(ctx context.Context, serve bool) error {
 		d.tell("%s", file)
 	}
 	d.tell("the book: %s", d.app.db)
-	d.aside("Go on with it: tweetledger report trial-balance --db %s", d.app.db)
+	program := programName(d.app.executable)
+	d.aside("Go on with it:")
+	d.tell("%s report trial-balance --db %s", program, d.app.db)
+	d.tell("%s verify --db %s --heads %s --public-key %s", program, d.app.db, d.file("heads.json"), d.file("heads.pub"))
 	if !serve {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -30,8 +31,10 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	executable, _ := os.Executable() // "" where the system does not tell
 	code := run(ctx, os.Args[1:], environment{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now, random: rand.Reader,
+		executable: executable,
+		in:         os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now, random: rand.Reader,
 	})
 	stop()
 	os.Exit(code)
@@ -45,6 +48,17 @@ type environment struct {
 	getenv func(string) string
 	now    func() time.Time
 	random io.Reader // of ids and salts; safe for concurrent use
+	// executable is the file of this program, or "".
+	executable string
+}
+
+// programName is how to run this program once more: "go run" keeps what it has built
+// for as long as that runs.
+func programName(executable string) string {
+	if strings.Contains(filepath.ToSlash(executable), "/go-build") {
+		return "go run ./cmd/tweetledger"
+	}
+	return "tweetledger"
 }
 
 // run carries out one command line and returns the exit code.
@@ -55,7 +69,7 @@ func run(ctx context.Context, args []string, env environment) int {
 	root.SetIn(env.in)
 	root.SetOut(env.out)
 	root.SetErr(env.err)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if closeErr := a.close(); err == nil {
 		err = closeErr
 	}
@@ -69,7 +83,7 @@ func run(ctx context.Context, args []string, env environment) int {
 		}
 		return quiet.code
 	}
-	fmt.Fprintln(env.err, "tweetledger: "+inOneLine(err.Error()))
+	fmt.Fprintln(env.err, "tweetledger: "+inOneLine(onCommandLine(command, err)))
 	var usage *usageError
 	if errors.As(err, &usage) {
 		return exitUsage
@@ -134,6 +148,9 @@ differences were found, or items of an import could not be read.`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if below, ok := errors.AsType[*pflag.NotExistError](err); ok && startsWithDigit(below.GetSpecifiedShortnames()) {
+			return usagef("-%s is taken for an option; an amount is above zero, like 12.50; see: %s --help", below.GetSpecifiedShortnames(), c.CommandPath())
+		}
 		return &usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
 	})
 	flags := root.PersistentFlags()
@@ -147,7 +164,7 @@ differences were found, or items of an import could not be read.`,
 		{"begin", "Begin:", []*cobra.Command{a.demoCommand(), a.initCommand(), a.migrateCommand(), a.rolesCommand(), a.loginCommand(), a.serveCommand()}},
 		{"payments", "Payments by tweet:", []*cobra.Command{a.customerCommand(), a.payeeCommand(), a.tweetsCommand(), a.orderCommand(), a.reviewCommand(), a.outboxCommand()}},
 		{"bank", "Payouts and the bank:", []*cobra.Command{a.payoutCommand(), a.statementCommand()}},
-		{"book", "The book and its checks:", []*cobra.Command{a.accountCommand(), a.postCommand(), a.reverseCommand(), a.periodCommand(), a.yearCommand(), a.reportCommand(), a.reconcileCommand(), a.sealCommand(), a.verifyCommand()}},
+		{"book", "The book and its checks:", []*cobra.Command{a.accountCommand(), a.postCommand(), a.reverseCommand(), a.transactionCommand(), a.periodCommand(), a.yearCommand(), a.reportCommand(), a.reconcileCommand(), a.sealCommand(), a.verifyCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
 		for _, command := range group.commands {
@@ -159,6 +176,8 @@ differences were found, or items of an import could not be read.`,
 	wrapArgs(root)
 	return root
 }
+
+func startsWithDigit(s string) bool { return s != "" && s[0] >= '0' && s[0] <= '9' }
 
 // wrapArgs makes every wrong number of arguments, and every unknown subcommand, a usageError.
 func wrapArgs(c *cobra.Command) {

@@ -95,7 +95,8 @@ func (a *app) orderShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ORDER", Short: "Show an order with all that happened to it",
 		Long: `show prints an order, and each change of its state: when, by whom and why. ORDER is
-the order's id, or the reference that customers read in replies ("Réf. 44B5BCB2").`,
+the order's id, the reference that customers read in replies and charities on their
+statements ("Réf. 44B5BCB2"), or its key ("twitter:1990000000000000002").`,
 		Example: `  tweetledger order show 44b5bcb2-86ba-54af-a9c4-e063f52585f9
   tweetledger order show 44B5BCB2`,
 		Args: cobra.ExactArgs(1),

@@ -176,7 +176,7 @@ breaks it closes only for a --reason, which stands in the trace.`,
 			change.Period, change.By = args[0], a.actor(change.By)
 			made, err := book.ChangePeriod(c.Context(), change, breaks.check(a, change.Reason))
 			if err != nil {
-				return err
+				return beginWith(c.Context(), book, err, change.Period, change.To)
 			}
 			return a.showChange(made)
 		},
@@ -203,8 +203,8 @@ func (a *app) periodReopenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "reopen PERIOD", Short: "Open a closed period again; it takes two persons and a reason",
 		Long: `reopen opens a period that is closed. Whoever asks for it needs the approval of
-another person and a reason; all of it stands in the trace. The later periods must
-be open.
+another person and a reason; all of it stands in the trace. The names are taken as
+given: nothing here asks for a password. The later periods must be open.
 
 A correction rarely needs it: post it with a date in a period that is open. To open
 the last period of a closed fiscal year drops the opening balances of the next one,
@@ -216,7 +216,10 @@ which are recorded anew when the year is closed again.`,
 			if err != nil {
 				return err
 			}
-			change.Period, change.By = args[0], a.actor(change.By)
+			change.Period = args[0]
+			if strings.TrimSpace(change.By) == "" {
+				return ledger.Errorf(ledger.CodeInvalid, "say who asks for it; the system's user is no answer where two persons are needed").InField("--by")
+			}
 			made, err := book.ChangePeriod(c.Context(), change)
 			if err != nil {
 				return err
@@ -224,10 +227,10 @@ which are recorded anew when the year is closed again.`,
 			return a.showChange(made)
 		},
 	}
-	byFlag(c, &change.By)
+	c.Flags().StringVar(&change.By, "by", "", "who asks for it, for the trace")
 	c.Flags().StringVar(&change.ApprovedBy, "approved-by", "", "another person, who approves it")
 	c.Flags().StringVar(&change.Reason, "reason", "", "why, for the trace")
-	required(c, "approved-by", "reason")
+	required(c, "by", "approved-by", "reason")
 	return c
 }
 

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,8 +36,12 @@ The key makes it safe to repeat: the same command twice posts once.`,
 			if err != nil {
 				return err
 			}
+			strange := false
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
-				r.Postings, err = parseLines(ctx, tx, lines, ledger.Currency(currency))
+				if r.Postings, err = parseLines(ctx, tx, lines, ledger.Currency(currency)); err != nil {
+					return err
+				}
+				strange, err = isStrange(ctx, tx, r.Journal)
 				return err
 			})
 			if err != nil {
@@ -46,11 +50,18 @@ The key makes it safe to repeat: the same command twice posts once.`,
 			voucher := r.Key
 			r.Source = ledger.Source{Channel: "staff", ID: voucher, Date: r.EffectiveDate}
 			r.Key = staffKeys + voucher
-			made, err := book.Post(c.Context(), r)
+			made, repeated, err := submit(c.Context(), book, r)
 			if err != nil {
-				return inLine(err)
+				return err
 			}
-			_, err = fmt.Fprintf(a.out, "posted transaction %s of %s, effective %s\n", made.ID, voucher, made.EffectiveDate)
+			said := "posted transaction %s of %s, effective %s\n"
+			if repeated {
+				said = "transaction %s of %s, effective %s, was posted before; nothing changed\n"
+			}
+			if strange && !repeated {
+				a.warnOfJournal(r.Journal)
+			}
+			_, err = fmt.Fprintf(a.out, said, made.ID, voucher, made.EffectiveDate)
 			return err
 		},
 	}
@@ -65,23 +76,42 @@ The key makes it safe to repeat: the same command twice posts once.`,
 	return c
 }
 
-// inLine says of a refusal which --line it is about.
-func inLine(err error) error {
-	refused, ok := errors.AsType[*ledger.Error](err)
-	var posting int
-	if !ok {
-		return err
+// serviceJournals are those that the service itself posts to.
+func serviceJournals() []string {
+	return []string{ledger.JournalTransfers, ledger.JournalCards, ledger.JournalPayouts, ledger.JournalBank, ledger.JournalMisc, ledger.JournalClosing}
+}
+
+// isStrange reports whether a journal is none of the service's and nothing was ever
+// posted to it: it may be mistyped.
+func isStrange(ctx context.Context, tx *sqldb.Tx, journal string) (bool, error) {
+	if journal == "" || slices.Contains(serviceJournals(), journal) {
+		return false, nil
 	}
-	if _, scanErr := fmt.Sscanf(refused.Field, "postings[%d]", &posting); scanErr != nil {
-		return err
-	}
-	said := *refused
-	return said.InField(fmt.Sprintf("line %d", posting+1))
+	first, err := engine.ListTransactions(ctx, tx, engine.TransactionFilter{Journal: journal, Limit: 1})
+	return len(first) == 0, err
+}
+
+func (a *app) warnOfJournal(journal string) {
+	fmt.Fprintf(a.err, "tweetledger: nothing was posted to journal %q before; the service's journals are %s\n",
+		ledger.Clip(journal), strings.Join(serviceJournals(), ", "))
 }
 
 // staffKeys keeps the keys of vouchers apart from those that the service makes: a
 // voucher named like a tweet's order must not take its place.
 const staffKeys = "staff:"
+
+// pointHint helps where an amount was written with a decimal comma, which makes a
+// fourth part of it.
+func pointHint(parts []string) string {
+	if len(parts) != 4 {
+		return ""
+	}
+	amount := strings.TrimSpace(parts[2]) + "." + strings.TrimSpace(parts[3])
+	if _, err := ledger.ParseAmount(amount, ledger.EUR); err != nil {
+		return ""
+	}
+	return "; write " + amount
+}
 
 // parseLines reads --line arguments and looks up their accounts.
 func parseLines(ctx context.Context, tx *sqldb.Tx, lines []string, currency ledger.Currency) ([]ledger.Posting, error) {
@@ -89,23 +119,23 @@ func parseLines(ctx context.Context, tx *sqldb.Tx, lines []string, currency ledg
 	for i, line := range lines {
 		parts := strings.Split(line, ",")
 		if len(parts) != 3 {
-			return nil, usagef("line %d: %q is not DEBIT,CREDIT,AMOUNT", i+1, line)
+			return nil, usagef("%s: %q is not DEBIT,CREDIT,AMOUNT%s", lineName(i), line, pointHint(parts))
 		}
 		amount, err := ledger.ParseAmount(strings.TrimSpace(parts[2]), currency)
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
+			return nil, fmt.Errorf("%s: %w", lineName(i), err)
 		}
 		if amount <= 0 {
 			return nil, ledger.Errorf(ledger.CodeInvalid, "the amount must be above zero, not %s; money flows back with the accounts exchanged",
-				amount.Format(currency)).InField(fmt.Sprintf("line %d", i+1))
+				amount.Format(currency)).InField(lineName(i))
 		}
 		debit, err := engine.FindAccountByCode(ctx, tx, strings.TrimSpace(parts[0]))
 		if err != nil {
-			return nil, fmt.Errorf("line %d, debit: %w", i+1, err)
+			return nil, fmt.Errorf("%s, debit: %w", lineName(i), err)
 		}
 		credit, err := engine.FindAccountByCode(ctx, tx, strings.TrimSpace(parts[1]))
 		if err != nil {
-			return nil, fmt.Errorf("line %d, credit: %w", i+1, err)
+			return nil, fmt.Errorf("%s, credit: %w", lineName(i), err)
 		}
 		p := ledger.Posting{Debit: debit.ID, Credit: credit.ID, Amount: amount, Currency: currency}
 		postings = append(postings, p)

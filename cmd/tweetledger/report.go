@@ -26,17 +26,29 @@ and credits must come to the same; the last line says whether they do.`
 	trial.Flags().BoolVar(&detailed, "detailed", false, "one line a wallet and payable, rather than one a chart account")
 
 	var code, after string
+	var strange bool
 	journal := a.report("journal", "All transactions with their debit and credit lines", cobra.NoArgs,
 		func(ctx context.Context, tx *sqldb.Tx, p reports.Period, _ []string) (reports.Table, error) {
 			id, err := parseID("--after", after)
 			if err != nil {
 				return reports.Table{}, err
 			}
+			if strange, err = isStrange(ctx, tx, code); err != nil {
+				return reports.Table{}, err
+			}
 			return reports.Journal(ctx, tx, reports.JournalParams{Period: p, Journal: code, After: id})
 		})
+	show := journal.RunE
+	journal.RunE = func(c *cobra.Command, args []string) error {
+		if err := show(c, args); err != nil || !strange {
+			return err
+		}
+		a.warnOfJournal(code)
+		return nil
+	}
 	journal.Long = `journal lists the transactions of a period, each with its debit and credit lines, in
 order of effective date. Journals are named by short codes; without --journal all
-are listed.`
+are listed. The entry number is empty until the transaction is sealed.`
 	journal.Example = `  tweetledger report journal --from 2026-01-01 --to 2026-01-31 --format csv`
 	journal.Flags().StringVar(&code, "journal", "", "only this journal code")
 	journal.Flags().StringVar(&after, "after", "", "go on behind this transaction")

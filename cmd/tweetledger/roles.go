@@ -15,10 +15,11 @@ func (a *app) rolesCommand() *cobra.Command {
 		Long: `roles prints the SQL script that makes three roles for the book's database and grants
 each what its work needs. It changes nothing itself; a database administrator runs it:
 
-  tweetledger_serving    the service and all commands but init and migrate; it may add to
-                         what was posted, never change or delete it
-  tweetledger_reading    reports
-  tweetledger_migrating  owns the tables: init and migrate
+  tweetledger_serving    serve, and every command but migrate and bench (init where
+                         nothing is left to migrate); it may add to what was posted,
+                         never change or delete it
+  tweetledger_reading    report, verify, and the commands that only show or list
+  tweetledger_migrating  owns the tables: migrate up, and init of a new book
 
 Run the script in the book's database after "migrate up", and again after every later
 one. In SQLite there are no roles: triggers do the same there.`,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tweetledger/ledger"
 	"tweetledger/ledger/engine"
 )
 
@@ -47,9 +48,10 @@ interrupted is finished by the same command.`,
 			order.Checks = []engine.Check{breaks.check(a, order.Reason)}
 			closed, err := book.CloseFiscalYear(c.Context(), order)
 			if err != nil {
-				return err
+				last := ledger.PeriodOf(year.To, year.From.Month).ID
+				return beginWith(c.Context(), book, err, last, ledger.PeriodHardClosed)
 			}
-			return a.showClosedYear(closed)
+			return a.showClosedYear(c.Context(), book, closed)
 		},
 	}
 	byFlag(c, &order.By)
@@ -58,7 +60,7 @@ interrupted is finished by the same command.`,
 	return c
 }
 
-func (a *app) showClosedYear(y engine.ClosedYear) error {
+func (a *app) showClosedYear(ctx context.Context, book *engine.Engine, y engine.ClosedYear) error {
 	entries := fmt.Sprintf("%d closing entries", y.Entries)
 	if y.Entries == 1 {
 		entries = "1 closing entry"
@@ -71,6 +73,9 @@ func (a *app) showClosedYear(y engine.ClosedYear) error {
 			what, result = "loss", -result
 		}
 		if _, err := fmt.Fprintf(a.out, "%s %s %s\n", what, result.Format(currency), currency); err != nil {
+			return err
+		}
+		if err := a.showMisplaced(ctx, book, y, currency); err != nil {
 			return err
 		}
 	}

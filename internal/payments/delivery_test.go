@@ -172,12 +172,12 @@ func TestOrdersAreFoundByReference(t *testing.T) {
 			})
 			return id, err
 		}
-		for _, text := range []string{o.ID.String(), o.Reference(), fmt.Sprintf("%x", o.ID[:4])} {
+		for _, text := range []string{o.ID.String(), o.Reference(), fmt.Sprintf("%x", o.ID[:4]), o.Key} {
 			if id, err := resolve(text); err != nil || id != o.ID.String() {
 				t.Errorf("%s is %s, %v", text, id, err)
 			}
 		}
-		for text, code := range map[string]string{"": "invalid", "4": "invalid", "ZZZZZZZZ": "invalid", "44B5BCB21": "invalid", "00000000": "not_found",
+		for text, code := range map[string]string{"": "invalid", "4": "invalid", "ZZZZZZZZ": "invalid", "44B5BCB21": "invalid", "00000000": "not_found", "twitter:0": "not_found",
 			"00000000-0000-0000-0000-000000000001": "not_found"} {
 			if _, err := resolve(text); string(ledger.CodeOf(err)) != code {
 				t.Errorf("%q: %v", text, err)

@@ -32,6 +32,9 @@ type Donation struct {
 	FirstID       string // of the message that asked for it
 }
 
+// Reference is the one that the donor reads in replies (Order.Reference).
+func (d Donation) Reference() string { return Order{ID: d.OrderID}.Reference() }
+
 // DonationFilter selects a page of a payee's donations, by effective date and id.
 type DonationFilter struct {
 	PayeeID   uuid.UUID

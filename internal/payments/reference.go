@@ -19,13 +19,19 @@ const referenceBytes = 4
 // mostNamed bounds the orders that an ambiguous reference is answered with.
 const mostNamed = 5
 
-// ResolveOrder returns the id of the order that a person means: by its id, or by
-// the reference that replies quote ("44B5BCB2"). No such order is CodeNotFound; a
-// reference that several orders share is CodeConflict, and names them.
+// ResolveOrder returns the id of the order that a person means: by its id, by the
+// reference that replies and statements quote ("44B5BCB2"), or by its key
+// ("twitter:1990000000000000002"), which statements quote as well. No such order is
+// CodeNotFound; a reference that several orders share is CodeConflict, and names
+// them. Of the orders with one key, which replaced each other, it is the last.
 func ResolveOrder(ctx context.Context, tx *sqldb.Tx, text string) (uuid.UUID, error) {
 	if id, err := uuid.Parse(text); err == nil {
 		_, err := FindOrder(ctx, tx, id)
 		return id, err
+	}
+	if strings.Contains(text, ":") {
+		o, err := oneOrder(ctx, tx, "order_key = $1", text, " ORDER BY version DESC LIMIT 1", "with key "+clip(text))
+		return o.ID, err
 	}
 	first, err := hex.DecodeString(text)
 	if err != nil || len(first) != referenceBytes {
