@@ -87,7 +87,8 @@ func (a Account) Validate() error {
 	case !a.Currency.Known():
 		return Errorf(CodeInvalid, "%q is not an ISO 4217 currency code", Clip(string(a.Currency))).InField("currency")
 	case a.Min != nil && a.Max != nil && *a.Min > *a.Max:
-		return Errorf(CodeInvalid, "the minimum %d is above the maximum %d", *a.Min, *a.Max).InField("min")
+		return Errorf(CodeInvalid, "the minimum %s %s is above the maximum %s %s", a.Min.Format(a.Currency), a.Currency,
+			a.Max.Format(a.Currency), a.Currency).InField("min")
 	case a.Min != nil && *a.Min > 0, a.Max != nil && *a.Max < 0:
 		return Errorf(CodeInvalid, "a new account has balance 0, which its bounds must allow").InField("min")
 	case a.Shards < 1 || a.Shards > MaxShards:

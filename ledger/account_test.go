@@ -36,6 +36,15 @@ func wantField(t *testing.T, name string, err error, field string) {
 	}
 }
 
+// Amounts in what a person reads are in the account's currency, not in cents.
+func TestAccountBoundsAreSaidInItsCurrency(t *testing.T) {
+	a := wallet()
+	a.Min, a.Max = amount(1000), amount(500)
+	if err := a.Validate(); err == nil || err.Error() != "min: the minimum 10.00 EUR is above the maximum 5.00 EUR" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAccountValidate(t *testing.T) {
 	for _, c := range []struct {
 		name   string

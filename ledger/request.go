@@ -83,9 +83,11 @@ type ReverseRequest struct {
 	// Postings are the ordinals, from 0 and ascending, of the postings to reverse;
 	// none is the whole transaction, which is refused with CodeAlreadyReversed
 	// where some of it was reversed before.
-	Postings      []int
-	Label         string
-	EffectiveDate Date // zero: today in Paris
+	Postings []int
+	Label    string
+	// EffectiveDate must not be before that of the transaction. Zero is today in
+	// Paris, or the transaction's own date where that is later.
+	EffectiveDate Date
 	Metadata      map[string]string
 	Adjustment    bool // as in PostRequest
 }

@@ -167,6 +167,16 @@ type accountState struct {
 	delta      delta
 }
 
+// usedBefore refuses a key that another request has; what that one made has id.
+func usedBefore(key string, id uuid.UUID, before known) error {
+	what := "hold or release " + id.String()
+	if before.place != nil {
+		what = fmt.Sprintf("transaction %s, effective %s", id, firstDay.AddDays(int(before.place.page>>slotBits)))
+	}
+	return ledger.Errorf(ledger.CodeConflict, "the idempotency key %q was used before for another request (%s); use a new key, or repeat that request as it was",
+		key, what).InField("key")
+}
+
 // change is what a request changes of an account.
 type change struct {
 	account *accountState
@@ -202,8 +212,7 @@ func (b *batch) judge(i int) Outcome {
 	id, hash := b.requests[i].id, b.requests[i].hash
 	if before, ok := b.known[id]; ok {
 		if !bytes.Equal(before.hash[:], hash[:]) {
-			return Outcome{Err: ledger.Errorf(ledger.CodeConflict,
-				"the idempotency key %q was used before for another request; use a new key, or repeat that request as it was", b.requests[i].IdempotencyKey()).InField("key")}
+			return Outcome{Err: usedBefore(b.requests[i].IdempotencyKey(), id, before)}
 		}
 		b.replays = append(b.replays, i)
 		return Outcome{Replayed: true}
@@ -568,8 +577,19 @@ func (b *batch) reverse(id uuid.UUID, hash [sha256.Size]byte, r ledger.ReverseRe
 			ordinals[i] = i
 		}
 	}
+	date := r.EffectiveDate
+	if date.IsZero() {
+		date = b.engine.Today()
+		if date.Before(original.EffectiveDate) {
+			date = original.EffectiveDate
+		}
+	}
+	if date.Before(original.EffectiveDate) {
+		return Outcome{Err: ledger.Errorf(ledger.CodeInvalid, "transaction %s is effective on %s and cannot be undone before, on %s; give that date or a later one",
+			original.ID, original.EffectiveDate, date).InField("effective_date")}
+	}
 	t := &ledger.Transaction{
-		ID: id, Key: r.Key, Journal: original.Journal, Label: r.Label, EffectiveDate: r.EffectiveDate,
+		ID: id, Key: r.Key, Journal: original.Journal, Label: r.Label, EffectiveDate: date,
 		Source: original.Source, Metadata: r.Metadata, Reverses: original.ID,
 		Postings: make([]ledger.Posting, len(ordinals)),
 	}

@@ -129,8 +129,24 @@ func (c *closing) begin(ctx context.Context) error {
 	if err := c.seal(ctx); err != nil {
 		return err
 	}
+	if err := c.canClose(ctx); err != nil {
+		return err
+	}
 	_, err = c.engine.ChangePeriod(ctx, soft, c.order.Checks...)
 	return err
+}
+
+// canClose refuses what a later step would refuse, before the first one changes
+// the book: a year that is not ready, or an account without a number in the chart.
+func (c *closing) canClose(ctx context.Context) error {
+	step := periodStep{engine: c.engine, change: c.change(ledger.PeriodSoftClosed, ledger.PeriodHardClosed), withYear: true}
+	return c.engine.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := step.isReady(ctx, tx, c.last); err != nil {
+			return err
+		}
+		_, err := c.readState(ctx, tx)
+		return err
+	})
 }
 
 func (c *closing) change(from, to ledger.PeriodStatus) ledger.PeriodChange {

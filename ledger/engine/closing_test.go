@@ -254,6 +254,23 @@ func TestFiscalYearRefusals(t *testing.T) {
 		l.mustPost(r)
 		_, err = l.CloseFiscalYear(l.ctx, engine.YearClosing{Year: 2013, By: "anne", Seal: l.seal})
 		l.says("not in the chart", err, ledger.CodeConflict, "odd_category has no number in the chart on 2013-12-31")
+		if p, changes := l.period("2013-12"); p.Status != ledger.PeriodOpen || len(changes) != 0 {
+			t.Errorf("a year that was not closed has its last period %s, by %v", p.Status, changes)
+		}
+
+		// Nor does it change anything where an earlier month is not hard-closed.
+		if err := l.SetChart(l.ctx, []ledger.ChartEntry{{Category: other.Category, ValidFrom: date(2010, 1, 1), Number: "4710", Label: "Attente"}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.ChangePeriod(l.ctx, ledger.PeriodChange{Period: "2013-03", To: ledger.PeriodOpen, By: "anne", ApprovedBy: "bruno", Reason: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		l.mustChange("2013-03", ledger.PeriodSoftClosed)
+		_, err = l.CloseFiscalYear(l.ctx, engine.YearClosing{Year: 2013, By: "anne", Seal: l.seal})
+		l.says("earlier month", err, ledger.CodeConflict, "2013-03 has postings and is soft-closed; first make it hard-closed")
+		if p, _ := l.period("2013-12"); p.Status != ledger.PeriodOpen {
+			t.Errorf("a year that was not closed has its last period %s", p.Status)
+		}
 	})
 }
 

@@ -254,6 +254,12 @@ func TestInterruptedVerifyReportsAsInOneGo(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || kept == nil {
 			t.Fatalf("run that was interrupted: %v", err)
 		}
+		// What cannot be saved is not the database's doing.
+		full := errors.New("disk full")
+		_, err = w.VerifyBook(w.ctx, engine.VerifyOptions{Save: func(engine.Checkpoint) error { return full }})
+		if !errors.Is(err, full) || err.Error() != "verify the book: save the checkpoint: disk full" {
+			t.Errorf("checkpoint that cannot be saved: %v", err)
+		}
 		resume, err := engine.ParseCheckpoint(kept)
 		if err != nil || resume.Postings == 0 || resume.Postings >= whole.Postings {
 			t.Fatalf("checkpoint after %d of %d postings, %v", resume.Postings, whole.Postings, err)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,7 +62,8 @@ type VerifyOptions struct {
 	Published []ledger.Head
 	// Resume goes on where an earlier run was when it saved this checkpoint.
 	Resume *Checkpoint
-	// Save, where it is set, is called now and then with a checkpoint.
+	// Save, where it is set, is called now and then with a checkpoint. Its error
+	// ends the run.
 	Save func(Checkpoint) error
 }
 
@@ -84,6 +86,9 @@ func (e *Engine) VerifyBook(ctx context.Context, o VerifyOptions) (Report, error
 	v, err := e.newVerifier(ctx, o)
 	if err == nil {
 		err = v.sealedPages(ctx)
+	}
+	if failed, ok := errors.AsType[*unsaved](err); ok {
+		return Report{}, fmt.Errorf("verify the book: %w", failed)
 	}
 	if err != nil {
 		return Report{}, fmt.Errorf("verify the book: %w", asLedgerError(err))

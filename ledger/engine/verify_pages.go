@@ -101,11 +101,17 @@ func (v *verifier) sealedPages(ctx context.Context) error {
 		}
 		if v.options.Save != nil {
 			if err := v.options.Save(v.checkpoint()); err != nil {
-				return fmt.Errorf("save the checkpoint: %w", err)
+				return &unsaved{err}
 			}
 		}
 	}
 }
+
+// unsaved is an error of VerifyOptions.Save, which the database has no part in.
+type unsaved struct{ cause error }
+
+func (u *unsaved) Error() string { return "save the checkpoint: " + u.cause.Error() }
+func (u *unsaved) Unwrap() error { return u.cause }
 
 // otherPages verifies the pages that sealedPages left out.
 func (v *verifier) otherPages(ctx context.Context) error {

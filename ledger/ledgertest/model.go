@@ -72,7 +72,7 @@ func (m *Model) Apply(request ledger.Request, now time.Time) (uuid.UUID, ledger.
 func (m *Model) carryOut(request ledger.Request, id uuid.UUID, now time.Time) (uuid.UUID, ledger.Code) {
 	switch r := request.(type) {
 	case ledger.PostRequest:
-		return id, m.record(ledger.Transaction{ID: id, Key: r.Key, Postings: r.Postings}, nil)
+		return id, m.record(ledger.Transaction{ID: id, Key: r.Key, EffectiveDate: effective(r.EffectiveDate, now), Postings: r.Postings}, nil)
 	case ledger.HoldRequest:
 		return m.hold(id, r, now)
 	case ledger.PostHoldRequest:
@@ -80,7 +80,7 @@ func (m *Model) carryOut(request ledger.Request, id uuid.UUID, now time.Time) (u
 	case ledger.VoidHoldRequest:
 		return m.voidHold(r, now)
 	case ledger.ReverseRequest:
-		return m.reverse(id, r)
+		return m.reverse(id, r, now)
 	}
 	return uuid.Nil, ledger.CodeInvalid
 }
@@ -186,7 +186,7 @@ func (m *Model) postHold(id uuid.UUID, r ledger.PostHoldRequest, now time.Time) 
 	if r.ReleaseRest {
 		freed = h.Remaining()
 	}
-	t := ledger.Transaction{ID: id, Key: r.Key, HoldID: h.ID,
+	t := ledger.Transaction{ID: id, Key: r.Key, HoldID: h.ID, EffectiveDate: effective(r.EffectiveDate, now),
 		Postings: []ledger.Posting{{Debit: h.Debit, Credit: h.Credit, Amount: amount, Currency: h.Currency}}}
 	if code := m.record(t, free(h, freed)); code != "" {
 		return uuid.Nil, code
@@ -228,10 +228,26 @@ func expired(h ledger.Hold, now time.Time) bool {
 	return !h.ExpiresAt.IsZero() && !now.Before(h.ExpiresAt)
 }
 
-func (m *Model) reverse(id uuid.UUID, r ledger.ReverseRequest) (uuid.UUID, ledger.Code) {
+// effective is the date of what asks for one, or for none. The model's today is
+// that of UTC, which is near enough: dates are drawn days apart.
+func effective(asked ledger.Date, now time.Time) ledger.Date {
+	if asked.IsZero() {
+		return ledger.DateIn(now, time.UTC)
+	}
+	return asked
+}
+
+func (m *Model) reverse(id uuid.UUID, r ledger.ReverseRequest, now time.Time) (uuid.UUID, ledger.Code) {
 	original, ok := m.Transactions[r.TransactionID]
 	if !ok {
 		return uuid.Nil, ledger.CodeNotFound
+	}
+	date := effective(r.EffectiveDate, now)
+	if date.Before(original.EffectiveDate) {
+		if !r.EffectiveDate.IsZero() {
+			return uuid.Nil, ledger.CodeInvalid
+		}
+		date = original.EffectiveDate
 	}
 	ordinals := r.Postings
 	if len(ordinals) == 0 {
@@ -239,7 +255,7 @@ func (m *Model) reverse(id uuid.UUID, r ledger.ReverseRequest) (uuid.UUID, ledge
 			ordinals = append(ordinals, i)
 		}
 	}
-	t := ledger.Transaction{ID: id, Key: r.Key, Reverses: original.ID}
+	t := ledger.Transaction{ID: id, Key: r.Key, EffectiveDate: date, Reverses: original.ID}
 	for _, i := range ordinals {
 		ref := ledger.PostingRef{TransactionID: original.ID, Ordinal: i}
 		switch {

@@ -94,13 +94,22 @@ func (m *machine) draw(rt *rapid.T) ledger.Request {
 			Expired: rapid.Bool().Draw(rt, "expired")}
 	case "reverse":
 		return ledger.ReverseRequest{Key: m.key(), TransactionID: rapid.SampledFrom(m.made).Draw(rt, "transaction"),
-			Postings: m.drawOrdinals(rt), Label: "Drawn"}
+			Postings: m.drawOrdinals(rt), Label: "Drawn", EffectiveDate: m.drawDate(rt)}
 	}
-	r := ledger.PostRequest{Key: m.key(), Journal: ledger.JournalTransfers, Label: "Drawn"}
+	r := ledger.PostRequest{Key: m.key(), Journal: ledger.JournalTransfers, Label: "Drawn", EffectiveDate: m.drawDate(rt)}
 	for range rapid.IntRange(1, maxDrawnPostings).Draw(rt, "postings") {
 		r.Postings = append(r.Postings, m.drawPosting(rt))
 	}
 	return r
+}
+
+// drawDate draws an effective date: mostly today, else one well before or after.
+func (m *machine) drawDate(rt *rapid.T) ledger.Date {
+	days := rapid.SampledFrom([]int{0, 0, 0, -10, 10}).Draw(rt, "days")
+	if days == 0 {
+		return ledger.Date{}
+	}
+	return ledger.DateIn(m.f.clock.Now(), time.UTC).AddDays(days)
 }
 
 // drawOrdinals draws which postings to reverse: all, or up to three, of which the

@@ -4,6 +4,7 @@ package ledgertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -291,7 +292,10 @@ func testKeys(t *testing.T, f *fixture) {
 	}
 	other := r
 	other.Label = "Another label"
-	f.do(other, ledger.CodeConflict)
+	_, err := f.book.Post(f.ctx, other)
+	if ledger.CodeOf(err) != ledger.CodeConflict || !strings.Contains(err.Error(), fmt.Sprintf("(transaction %s, effective %s)", first.ID, first.EffectiveDate)) {
+		t.Errorf("the same key with other content: %v", err)
+	}
 	hold := f.hold(f.marie, f.yoann, 100)
 	hold.Key = r.Key
 	f.do(hold, ledger.CodeConflict)
@@ -488,6 +492,20 @@ func testReverse(t *testing.T, f *fixture) {
 	spent, _ := f.do(f.post(f.marie, f.yoann, 300), "")
 	f.do(f.post(f.yoann, f.payee, 300), "")
 	f.do(ledger.ReverseRequest{Key: f.key(), TransactionID: spent.ID, Label: "Too late"}, ledger.CodeInsufficientFunds)
+
+	// Nothing is undone before it was done.
+	later := f.post(f.cash, f.marie, 50)
+	later.EffectiveDate = made.EffectiveDate.AddDays(7)
+	due, _ := f.do(later, "")
+	early := ledger.ReverseRequest{Key: f.key(), TransactionID: due.ID, Label: "Too early", EffectiveDate: later.EffectiveDate.AddDays(-1)}
+	_, err := f.book.Reverse(f.ctx, early)
+	if refusal, ok := errors.AsType[*ledger.Error](err); !ok || refusal.Code != ledger.CodeInvalid || refusal.Field != "effective_date" {
+		t.Errorf("undone before it was done: %v", err)
+	}
+	undone, _ := f.do(ledger.ReverseRequest{Key: f.key(), TransactionID: due.ID, Label: "With it"}, "")
+	if undone.EffectiveDate != later.EffectiveDate {
+		t.Errorf("a reversal without a date is of %s, want %s", undone.EffectiveDate, later.EffectiveDate)
+	}
 }
 
 func testAsOf(t *testing.T, f *fixture) {
