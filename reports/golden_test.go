@@ -3,6 +3,7 @@ package reports_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"tweetledger/internal/sqldb"
 	"tweetledger/internal/sqldb/sqltest"
@@ -67,9 +68,26 @@ func TestGolden(t *testing.T) {
 			table, err := read(t, db, func(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
 				return reports.Transaction(ctx, tx, ledger.IDOfKey(key), generated)
 			})
+			settle(t, &table)
 			check(name, table, err)
 		}
 	})
+}
+
+// settle gives what depends on how often an engine had to begin again, and so to
+// read the clock, the same value on all.
+func settle(t *testing.T, table *reports.Table) {
+	t.Helper()
+	for i, f := range table.Facts {
+		switch at, isInstant := f.Value.(time.Time); {
+		case f.Name == "recorded_at" && isInstant && at.Before(generated) && generated.AddDate(0, -1, 0).Before(at):
+			table.Facts[i].Value = generated
+		case f.Name == "page" && f.Value != "0":
+			table.Facts[i].Value = "1"
+		case f.Name == "recorded_at" || f.Name == "page":
+			t.Errorf("%s is %v", f.Name, f.Value)
+		}
+	}
 }
 
 func TestTransactionThatIsNotThere(t *testing.T) {
