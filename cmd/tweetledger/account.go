@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +30,11 @@ func (a *app) accountOpenCommand() *cobra.Command {
 account. Wallets of customers and accounts of charities are not opened by hand:
 "customer add" and "payee add" open them.
 
+The category is one of the chart of accounts, which numbers the account by it: in the
+chart that "init" makes own_account, safeguarding_account, cards_to_settle, card_fees,
+commissions, customer_receivable, payouts_in_transit, suspense, unclaimed_payments,
+result_of_the_year or loss_of_the_year.
+
 The same command twice opens one account; another account under a code in use is
 refused. The bounds --min and --max hold whoever posts, held money included.`,
 		Example: `  tweetledger account open petty-cash --name "Petty cash" --category own_account --side debit --min 0`,
@@ -52,6 +59,12 @@ refused. The bounds --min and --max hold whoever posts, held money included.`,
 			if err != nil {
 				return err
 			}
+			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				return checkCategory(ctx, tx, account.Category, book.Today())
+			})
+			if err != nil {
+				return err
+			}
 			opened, err := book.OpenAccount(c.Context(), account)
 			if err != nil {
 				return err
@@ -65,7 +78,7 @@ refused. The bounds --min and --max hold whoever posts, held money included.`,
 		},
 	}
 	c.Flags().StringVar(&account.Name, "name", "", "what the account is; no personal data")
-	c.Flags().StringVar(&category, "category", "", "what it is for, such as customer_emoney: the chart of accounts numbers it by this")
+	c.Flags().StringVar(&category, "category", "", "what it is for, such as own_account: the chart of accounts numbers it by this")
 	c.Flags().StringVar(&side, "side", "", "the side its balance normally stands on: debit or credit")
 	c.Flags().StringVar(&currency, "currency", string(ledger.EUR), "its currency, ISO 4217")
 	c.Flags().StringVar(&minimum, "min", "", "the least that its balance may be, holds included (default no bound)")
@@ -73,6 +86,34 @@ refused. The bounds --min and --max hold whoever posts, held money included.`,
 	c.Flags().IntVar(&account.Shards, "shards", 1, "balance rows, for an account that many nodes post to at once")
 	required(c, "name", "category", "side")
 	return c
+}
+
+// checkCategory refuses, for an account that is opened by hand, the categories of
+// customers and payees, and those without a number in the chart: a fiscal year with
+// such an account would not close.
+func checkCategory(ctx context.Context, tx *sqldb.Tx, category ledger.Category, today ledger.Date) error {
+	switch category {
+	case ledger.CustomerEMoney:
+		return ledger.Errorf(ledger.CodeInvalid, "accounts of %s are customers' wallets; \"tweetledger customer add\" opens them", category).InField("category")
+	case ledger.CharityPayable:
+		return ledger.Errorf(ledger.CodeInvalid, "accounts of %s are payees'; \"tweetledger payee add\" opens them", category).InField("category")
+	}
+	chart, err := engine.Chart(ctx, tx, today)
+	if err != nil {
+		return err
+	}
+	if _, ok := chart[category]; ok {
+		return nil
+	}
+	delete(chart, ledger.CustomerEMoney)
+	delete(chart, ledger.CharityPayable)
+	var known []string
+	for c := range chart {
+		known = append(known, string(c))
+	}
+	slices.Sort(known)
+	return ledger.Errorf(ledger.CodeInvalid, "%q is no category of the chart of accounts; use one of: %s", ledger.Clip(string(category)),
+		strings.Join(known, ", ")).InField("category")
 }
 
 func (a *app) accountListCommand() *cobra.Command {

@@ -66,6 +66,29 @@ func parseDate(flag, text string) (ledger.Date, error) {
 	return d, nil
 }
 
+// anyDateFlag adds --any-date.
+func anyDateFlag(c *cobra.Command, allowed *bool) {
+	c.Flags().BoolVar(allowed, "any-date", false, "take a --date in the future, or more than a year back")
+}
+
+// maxBackDays is how far back a --date may lie that nobody confirms: a year is
+// closed within the next one, and what is older was most likely mistyped.
+const maxBackDays = 366
+
+// checkNear refuses an effective date in the future, or long past. Whether it can be
+// posted to at all, the ledger says.
+func checkNear(d, today ledger.Date) error {
+	switch {
+	case d.IsZero() || d.Before(ledger.MinEffectiveDate) || ledger.MaxEffectiveDate.Before(d):
+		return nil
+	case today.Before(d):
+		return ledger.Errorf(ledger.CodeInvalid, "%s is in the future (today is %s); where it is meant, add --any-date", d, today).InField("effective_date")
+	case d.Before(today.AddDays(-maxBackDays)):
+		return ledger.Errorf(ledger.CodeInvalid, "%s is more than a year back (today is %s); where it is meant, add --any-date", d, today).InField("effective_date")
+	}
+	return nil
+}
+
 func parseInstant(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil

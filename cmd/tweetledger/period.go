@@ -35,12 +35,22 @@ Every change stands in the period's trace: "tweetledger period show".`,
 // stateWords are the states of a period as people read them.
 func stateWords(s ledger.PeriodStatus) string { return strings.ReplaceAll(string(s), "_", "-") }
 
+// effectiveWords say in which state a period takes postings, and which later one put
+// it there.
+func effectiveWords(s engine.EffectiveState) string {
+	if s.With == "" {
+		return stateWords(s.Status)
+	}
+	return stateWords(s.Status) + ", with " + s.With
+}
+
 func (a *app) periodListCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use: "list [YEAR]", Short: "List the periods of a fiscal year with their states",
 		Long: `list shows the twelve periods of a fiscal year, which is named after the calendar year
-in which it begins; without YEAR, of the one that today is in.`,
+in which it begins; without YEAR, of the one that today is in. A month that a later
+period closes is shown closed with that one.`,
 		Example: `  tweetledger period list
   tweetledger period list 2026 --format csv`,
 		Args: cobra.MaximumNArgs(1),
@@ -58,8 +68,12 @@ in which it begins; without YEAR, of the one that today is in.`,
 				return err
 			}
 			var list []ledger.Period
+			var states []engine.EffectiveState
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
-				list, err = book.ListPeriods(ctx, tx, year)
+				if list, err = book.ListPeriods(ctx, tx, year); err != nil {
+					return err
+				}
+				states, err = engine.EffectiveStates(ctx, tx, list)
 				return err
 			})
 			if err != nil {
@@ -72,8 +86,8 @@ in which it begins; without YEAR, of the one that today is in.`,
 					{Name: "to", Title: "To", Kind: reports.Day}, {Name: "state", Title: "State", Kind: reports.Text},
 				},
 			}
-			for _, p := range list {
-				table.Rows = append(table.Rows, reports.Row{Cells: []any{p.ID, p.From, p.To, stateWords(p.Status)}})
+			for i, p := range list {
+				table.Rows = append(table.Rows, reports.Row{Cells: []any{p.ID, p.From, p.To, effectiveWords(states[i])}})
 			}
 			return a.show(table, format, "")
 		},
@@ -109,8 +123,12 @@ func (a *app) periodShowCommand() *cobra.Command {
 			}
 			var p ledger.Period
 			var changes []ledger.PeriodChange
+			var states []engine.EffectiveState
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
 				if p, err = book.FindPeriod(ctx, tx, args[0]); err != nil {
+					return err
+				}
+				if states, err = engine.EffectiveStates(ctx, tx, []ledger.Period{p}); err != nil {
 					return err
 				}
 				changes, err = engine.PeriodChanges(ctx, tx, p.ID)
@@ -122,7 +140,7 @@ func (a *app) periodShowCommand() *cobra.Command {
 			table := reports.Table{
 				Name: "period", Title: "Period " + p.ID, GeneratedAt: book.Now(),
 				Facts: []reports.Fact{
-					{Name: "state", Title: "State", Value: stateWords(p.Status)}, {Name: "fiscal_year", Title: "Fiscal year", Value: strconv.Itoa(p.FiscalYear)},
+					{Name: "state", Title: "State", Value: effectiveWords(states[0])}, {Name: "fiscal_year", Title: "Fiscal year", Value: strconv.Itoa(p.FiscalYear)},
 					{Name: "from", Title: "From", Value: p.From}, {Name: "to", Title: "To", Value: p.To},
 				},
 				Columns: []reports.Column{

@@ -17,6 +17,7 @@ func (a *app) postCommand() *cobra.Command {
 	var r ledger.PostRequest
 	var date, currency string
 	var lines []string
+	var anyDate bool
 	c := &cobra.Command{
 		Use:   "post --key KEY --label TEXT --line DEBIT,CREDIT,AMOUNT …",
 		Short: "Post a transaction by hand, as a voucher of the staff",
@@ -35,6 +36,11 @@ The key makes it safe to repeat: the same command twice posts once.`,
 			book, err := a.openBook(c.Context())
 			if err != nil {
 				return err
+			}
+			if !anyDate {
+				if err := checkNear(r.EffectiveDate, book.Today()); err != nil {
+					return err
+				}
 			}
 			strange := false
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
@@ -69,6 +75,7 @@ The key makes it safe to repeat: the same command twice posts once.`,
 	c.Flags().StringVar(&r.Label, "label", "", "what it is for; it goes into the tax file, so no personal data")
 	c.Flags().StringVar(&r.Journal, "journal", ledger.JournalMisc, "journal code")
 	c.Flags().StringVar(&date, "date", "", "effective date (default today in Paris)")
+	anyDateFlag(c, &anyDate)
 	c.Flags().BoolVar(&r.Adjustment, "adjustment", false, "let it into a month that is soft-closed")
 	c.Flags().StringVar(&currency, "currency", string(ledger.EUR), "ISO 4217")
 	c.Flags().StringArrayVar(&lines, "line", nil, "DEBIT,CREDIT,AMOUNT: account codes and an amount like 12.50; may be repeated")

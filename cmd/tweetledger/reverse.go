@@ -18,6 +18,7 @@ func (a *app) reverseCommand() *cobra.Command {
 	var r ledger.ReverseRequest
 	var date string
 	var postings []int
+	var anyDate bool
 	c := &cobra.Command{
 		Use:   "reverse TRANSACTION --key KEY --label TEXT",
 		Short: "Undo a transaction with one that refers to it",
@@ -42,6 +43,11 @@ The key makes it safe to repeat: the same command twice reverses once.`,
 			book, err := a.openBook(c.Context())
 			if err != nil {
 				return err
+			}
+			if !anyDate {
+				if err := checkNear(r.EffectiveDate, book.Today()); err != nil {
+					return err
+				}
 			}
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
 				original, err := resolveTransaction(ctx, tx, args[0])
@@ -72,6 +78,7 @@ The key makes it safe to repeat: the same command twice reverses once.`,
 	c.Flags().StringVar(&r.Label, "label", "", "why; it goes into the tax file, so no personal data")
 	c.Flags().IntSliceVar(&postings, "posting", nil, "reverse only this posting, counted from 1; may be repeated")
 	c.Flags().StringVar(&date, "date", "", "effective date (default today in Paris)")
+	anyDateFlag(c, &anyDate)
 	c.Flags().BoolVar(&r.Adjustment, "adjustment", false, "let it into a month that is soft-closed")
 	required(c, "key", "label")
 	return c

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -131,6 +132,12 @@ func systemAccounts(currency ledger.Currency) []ledger.Account {
 		account(AccountCardFees, "Card fees", ledger.CardFees, ledger.Debit),
 		account(AccountCustomerReceivable, "Customer receivable", ledger.CustomerReceivable, ledger.Debit),
 	}
+}
+
+// IsSystemAccount reports whether an account is one that every book has: the
+// service posts to it, whatever else is posted there.
+func IsSystemAccount(code string) bool {
+	return slices.ContainsFunc(systemAccounts(ledger.EUR), func(a ledger.Account) bool { return a.Code == code })
 }
 
 // systemShards spreads the balance rows of the accounts that all customers' money

@@ -585,7 +585,7 @@ func (b *batch) reverse(id uuid.UUID, hash [sha256.Size]byte, r ledger.ReverseRe
 		}
 	}
 	if date.Before(original.EffectiveDate) {
-		return Outcome{Err: ledger.Errorf(ledger.CodeInvalid, "transaction %s is effective on %s and cannot be undone before, on %s; give that date or a later one",
+		return Outcome{Err: ledger.Errorf(ledger.CodeInvalid, "transaction %s is effective on %s and cannot be undone before, on %s; give its date or a later one",
 			original.ID, original.EffectiveDate, date).InField("effective_date")}
 	}
 	t := &ledger.Transaction{

@@ -100,6 +100,33 @@ func (e *Engine) FindPeriod(ctx context.Context, tx *sqldb.Tx, id string) (ledge
 	return p, nil
 }
 
+// EffectiveState is the state in which a period takes postings, and the later
+// period that put it there: a closed one closes all that is before it as far. With
+// is "" where the state is the period's own.
+type EffectiveState struct {
+	Status ledger.PeriodStatus
+	With   string
+}
+
+// EffectiveStates returns the states of periods as posting finds them, in their order.
+func EffectiveStates(ctx context.Context, tx *sqldb.Tx, periods []ledger.Period) ([]EffectiveState, error) {
+	closed, err := storedClosedPeriods(ctx, tx)
+	if err != nil {
+		return nil, fmt.Errorf("read the closed periods: %w", err)
+	}
+	states := make([]EffectiveState, len(periods))
+	for i, p := range periods {
+		states[i].Status = p.Status
+		for _, later := range closed {
+			further := later.Status == ledger.PeriodHardClosed || states[i].Status == ledger.PeriodOpen
+			if p.From.Before(later.From) && further && states[i].Status != ledger.PeriodHardClosed {
+				states[i] = EffectiveState{Status: later.Status, With: later.ID}
+			}
+		}
+	}
+	return states, nil
+}
+
 const changeColumns = "period_id, from_status, to_status, changed_by, COALESCE(approved_by, ''), COALESCE(reason, ''), changed_at"
 
 func scanChange(rows *sqldb.Rows) (ledger.PeriodChange, error) {
