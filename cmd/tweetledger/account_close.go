@@ -23,7 +23,7 @@ An account that "init" makes is never closed: the service posts to it.`,
 }
 
 // closeAccount is the engine's, but for accounts that the service cannot do without.
-func closeAccount(e *engine.Engine, ctx context.Context, account ledger.Account, by, reason string) (ledger.Account, error) {
+func closeAccount(ctx context.Context, e *engine.Engine, account ledger.Account, by, reason string) (ledger.Account, error) {
 	if payments.IsSystemAccount(account.Code) {
 		return ledger.Account{}, ledger.Errorf(ledger.CodeInvalid, "account %s is one that every book has and the service posts to; it stays open",
 			account.Code).InField("code")
@@ -31,7 +31,7 @@ func closeAccount(e *engine.Engine, ctx context.Context, account ledger.Account,
 	return e.CloseAccount(ctx, account.ID, by, reason)
 }
 
-func reopenAccount(e *engine.Engine, ctx context.Context, account ledger.Account, by, reason string) (ledger.Account, error) {
+func reopenAccount(ctx context.Context, e *engine.Engine, account ledger.Account, by, reason string) (ledger.Account, error) {
 	return e.ReopenAccount(ctx, account.ID, by, reason)
 }
 
@@ -46,7 +46,7 @@ trace, beside who had closed it.`,
 
 // accountChangeCommand makes the command of a step in the life of an account.
 func (a *app) accountChangeCommand(c *cobra.Command, done string,
-	change func(e *engine.Engine, ctx context.Context, account ledger.Account, by, reason string) (ledger.Account, error)) *cobra.Command {
+	change func(ctx context.Context, e *engine.Engine, account ledger.Account, by, reason string) (ledger.Account, error)) *cobra.Command {
 	var by, reason string
 	c.Args = cobra.ExactArgs(1)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -62,7 +62,7 @@ func (a *app) accountChangeCommand(c *cobra.Command, done string,
 		if err != nil {
 			return err
 		}
-		if account, err = change(book, c.Context(), account, a.actor(by), reason); err != nil {
+		if account, err = change(c.Context(), book, account, a.actor(by), reason); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(a.out, "%s account %s\n", done, account.Code)
