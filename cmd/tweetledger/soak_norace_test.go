@@ -4,7 +4,7 @@ package main
 
 // What go test plays.
 const (
-	soakTweets = 2_000
+	soakTweets = 400
 	soakKills  = 3
 	// soakFactor is how much faster time goes by than on the wall: back-off of minutes
 	// must not take minutes.

@@ -35,7 +35,7 @@ import (
 // In the end each command has exactly one order, each order its answers exactly once,
 // the book verifies and reconciles without breaks.
 //
-// go test plays 2,000 tweets and 3 kills, fewer under the race detector. TWEETLEDGER_SOAK=100000,20 plays as many as
+// go test plays 400 tweets, CI 2,000, and 3 kills; fewer under the race detector. TWEETLEDGER_SOAK=100000,20 plays as many as
 // it says (tweets, kills; give -timeout), TWEETLEDGER_SOAK_SEED another chance.
 func TestSoak(t *testing.T) {
 	size := soakSize{tweets: soakTweets, kills: soakKills, seed: 1}
