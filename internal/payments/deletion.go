@@ -179,24 +179,10 @@ func (f *filed) noteDeletion(at time.Time) {
 // PurgeDeletions forgets the deletions whose term is over, at most limit of them,
 // and returns how many it forgot.
 func (s *Service) PurgeDeletions(ctx context.Context, limit int) (int, error) {
-	now := s.engine.Now()
-	purged := 0
-	for purged < limit {
-		size := min(purgeBatch, limit-purged)
-		var n int64
-		err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-			var err error
-			n, err = tx.Exec(ctx, fmt.Sprintf(`DELETE FROM deletions WHERE (channel, message_id) IN (SELECT channel, message_id FROM deletions
-				WHERE expires_at <= $1 ORDER BY expires_at LIMIT %d)`, size), now)
-			return err
-		})
-		if err != nil {
-			return purged, fmt.Errorf("purge old deletions: %w", err)
-		}
-		purged += int(n)
-		if int(n) < size {
-			break
-		}
+	purged, err := s.purge(ctx, limit, `DELETE FROM deletions WHERE (channel, message_id) IN (SELECT channel, message_id FROM deletions
+		WHERE expires_at <= $1 ORDER BY expires_at LIMIT %d)`, s.engine.Now())
+	if err != nil {
+		return purged, fmt.Errorf("purge old deletions: %w", err)
 	}
 	return purged, nil
 }

@@ -316,25 +316,36 @@ func createdBetween(w *sqldb.Where, from, to time.Time, after Cursor) {
 	}
 }
 
-// purgeBatch bounds the rows that one transaction of PurgeTexts changes.
-const purgeBatch = 500
-
 // PurgeTexts removes the texts that are older than Config.TextRetention, at most
 // limit of them, and returns how many it removed.
 func (s *Service) PurgeTexts(ctx context.Context, limit int) (int, error) {
-	before := s.engine.Now().Add(-s.config.TextRetention)
+	purged, err := s.purge(ctx, limit, `UPDATE messages SET text = NULL WHERE id IN (SELECT id FROM messages
+		WHERE text IS NOT NULL AND received_at < $1 AND handled_at IS NOT NULL ORDER BY received_at LIMIT %d)`,
+		s.engine.Now().Add(-s.config.TextRetention))
+	if err != nil {
+		return purged, fmt.Errorf("purge old texts: %w", err)
+	}
+	return purged, nil
+}
+
+// purgeBatch bounds the rows that one transaction of purge changes.
+const purgeBatch = 500
+
+// purge runs a statement about what is older than an instant, which stands in it as
+// $1, in transactions of a few rows (%d in it) until limit or nothing is left. It
+// returns how many rows were changed.
+func (s *Service) purge(ctx context.Context, limit int, statement string, before time.Time) (int, error) {
 	purged := 0
 	for purged < limit {
 		size := min(purgeBatch, limit-purged)
 		var n int64
 		err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 			var err error
-			n, err = tx.Exec(ctx, fmt.Sprintf(`UPDATE messages SET text = NULL WHERE id IN (SELECT id FROM messages
-				WHERE text IS NOT NULL AND received_at < $1 AND handled_at IS NOT NULL ORDER BY received_at LIMIT %d)`, size), before)
+			n, err = tx.Exec(ctx, fmt.Sprintf(statement, size), before)
 			return err
 		})
 		if err != nil {
-			return purged, fmt.Errorf("purge old texts: %w", err)
+			return purged, err
 		}
 		purged += int(n)
 		if int(n) < size {

@@ -10,6 +10,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -179,14 +180,13 @@ func (db *DB) Close() error {
 	}
 	clear(db.stmts)
 	db.mu.Unlock()
+	var err error
 	if db.carrier != nil {
-		_ = db.carrier.close()
+		err = db.carrier.close()
 	}
-	err := db.write.Close()
+	err = errors.Join(err, db.write.Close())
 	if db.read != db.write {
-		if readErr := db.read.Close(); err == nil {
-			err = readErr
-		}
+		err = errors.Join(err, db.read.Close())
 	}
 	return err
 }
