@@ -93,7 +93,7 @@ func cleanPayouts(w *world) given {
 }
 
 func TestPayoutsOfCleanBookHaveNoBreaks(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		g := cleanPayouts(w)
 		r := w.reconcilePayouts()
@@ -279,10 +279,10 @@ func TestPayoutsFindEachBreak(t *testing.T) {
 			return []want{{reconciliation.AmountDiffers, payments.AccountPayoutsInTransit, 6_00}}
 		}},
 	}
-	for i, p := range list {
+	for _, p := range list {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel() // mostly waiting for the disk
-			eachStory(t, i, func(t *testing.T, db *sqldb.DB) {
+			sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
 				w := newWorld(t, db)
 				g := cleanPayouts(w)
 				wanted := p.plant(w, g)

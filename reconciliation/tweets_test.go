@@ -37,7 +37,7 @@ func cleanTweets(w *world) (payments.Message, payments.Order) {
 }
 
 func TestTweetsOfCleanBookHaveNoBreaks(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		cleanTweets(w)
 		r := w.reconcileTweets()
@@ -241,10 +241,10 @@ func TestTweetsFindEachBreakForGood(t *testing.T) {
 			return nil
 		}},
 	}
-	for i, p := range list {
+	for _, p := range list {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel() // mostly waiting for the disk
-			eachStory(t, i, func(t *testing.T, db *sqldb.DB) {
+			sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
 				w := newWorld(t, db)
 				cleanTweets(w)
 				wanted := p.plant(w)

@@ -15,7 +15,6 @@ import (
 	"tweetledger/internal/payments"
 	"tweetledger/internal/payouts"
 	"tweetledger/internal/sqldb"
-	"tweetledger/internal/sqldb/sqltest"
 	"tweetledger/ledger"
 	"tweetledger/ledger/engine"
 	"tweetledger/reconciliation"
@@ -127,17 +126,6 @@ type world struct {
 
 	mu  sync.Mutex
 	now time.Time
-}
-
-// eachStory runs story number i on an empty book of every engine, or only a part
-// of them where a book of its own takes seconds.
-func eachStory(t *testing.T, i int, story func(t *testing.T, db *sqldb.DB)) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		if i%sqltest.Part(db.Engine()) != 0 {
-			return
-		}
-		story(t, db)
-	})
 }
 
 func newWorld(t testing.TB, db *sqldb.DB) *world {

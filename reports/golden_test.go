@@ -19,7 +19,7 @@ func january() reports.Period {
 // testdata, in every format: one book an engine, since a schema takes long to make
 // on some.
 func TestGolden(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		late := smallBook(t, newEngine(t, db))
 		known := january()
 		known.RecordedAt = late.RecordedAt.Add(-1)

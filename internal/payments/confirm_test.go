@@ -80,7 +80,7 @@ func TestRightCodeForgetsFailures(t *testing.T) {
 // TestParallelGuesses lets three nodes guess at once. The right code is guessed
 // last, and by then blocked: had a sixth guess been compared, it might have paid.
 func TestParallelGuesses(t *testing.T) {
-	onEach(t, func(t *testing.T, w *world) {
+	onCore(t, func(t *testing.T, w *world) {
 		o := w.ordered(toYoann)
 		nodes := []*payments.Service{w.Service, w.node(testConfig()), w.node(testConfig())}
 		var group sync.WaitGroup
@@ -105,7 +105,7 @@ func TestParallelGuesses(t *testing.T) {
 }
 
 func TestParallelConfirmationsPostOnce(t *testing.T) {
-	onEach(t, func(t *testing.T, w *world) {
+	onCore(t, func(t *testing.T, w *world) {
 		o := w.ordered(toYoann)
 		nodes := []*payments.Service{w.Service, w.node(testConfig())}
 		var group sync.WaitGroup
@@ -269,7 +269,7 @@ func TestRulesAreAskedAgain(t *testing.T) {
 }
 
 func TestExpiry(t *testing.T) {
-	onEach(t, func(t *testing.T, w *world) {
+	onCore(t, func(t *testing.T, w *world) {
 		first := w.ordered(toYoann)
 		w.clock.Add(time.Hour)
 		second := w.ordered(toYoann)

@@ -12,7 +12,7 @@ import (
 )
 
 func TestPersonPaysPerson(t *testing.T) {
-	onEach(t, func(t *testing.T, w *world) {
+	onCore(t, func(t *testing.T, w *world) {
 		m := w.message(marie, "pay 20.00 "+yoann+" yoann_test")
 		handled := w.take(m)
 		if handled.Outcome != payments.OutcomeOrder || handled.Order.State != payments.StateAwaitingConfirmation {
@@ -70,7 +70,7 @@ func TestPersonPaysPerson(t *testing.T) {
 }
 
 func TestDonation(t *testing.T) {
-	onEach(t, func(t *testing.T, w *world) {
+	onCore(t, func(t *testing.T, w *world) {
 		w.Engine()
 		first := w.ordered("pay 100.00 " + acf + " ACF_France")
 		_, err := w.confirm(first.ID, rightCode)
@@ -251,7 +251,7 @@ func TestParserIsNotTrusted(t *testing.T) {
 }
 
 func TestUnregisteredPayee(t *testing.T) {
-	onEach(t, func(t *testing.T, w *world) {
+	onCore(t, func(t *testing.T, w *world) {
 		handled := w.say(marie, "pay 20.00 "+stranger+" stranger")
 		if handled.Outcome != payments.OutcomeOrder {
 			t.Fatalf("became %+v", handled)

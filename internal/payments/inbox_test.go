@@ -62,7 +62,7 @@ func TestMessagesThatCannotBeStored(t *testing.T) {
 }
 
 func TestReplayChangesNothing(t *testing.T) {
-	onEach(t, func(t *testing.T, w *world) {
+	onCore(t, func(t *testing.T, w *world) {
 		list := []payments.Message{
 			w.message(marie, toYoann), w.message(marie, "pay 300.00 "+yoann+" yoann_test"), w.message(stranger, toYoann),
 			w.message(marie, "refuse no_amount"), w.message(marie, "hello"), w.message(marie, "pay 2.00 "+stranger+" stranger"),

@@ -209,7 +209,7 @@ func TestMissingChannelsWait(t *testing.T) {
 }
 
 func TestParallelWorkersSendOnce(t *testing.T) {
-	onEach(t, func(t *testing.T, w *world) {
+	onCore(t, func(t *testing.T, w *world) {
 		for range 12 {
 			w.ordered("pay 1.00 " + yoann + " yoann_test")
 		}

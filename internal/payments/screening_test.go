@@ -112,7 +112,7 @@ func TestVelocityIsBounded(t *testing.T) {
 }
 
 func TestNewPayee(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := screened(t, db, func(c *payments.ScreeningConfig) { c.NewPayee, c.NewPayeeAmount = payments.VerdictReview, 100_00 })
 		w.wantVerdict(marie, "pay 100.00 "+yoann+" yoann_test", payments.StateUnderReview, payments.ReasonNewPayee)
 		w.wantVerdict(marie, "pay 100.00 "+stranger+" hugo_test", payments.StateUnderReview, payments.ReasonNewPayee)

@@ -367,10 +367,15 @@ func (w *world) verify() {
 func sqliteDB(t *testing.T) *sqldb.DB { return sqltest.SQLite(t) }
 
 // onEach runs a test on every engine, in a world of its own that must verify at the end.
-func onEach(t *testing.T, fn func(t *testing.T, w *world)) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+func onEach(t *testing.T, fn func(t *testing.T, w *world)) { sqltest.Each(t, inWorld(fn)) }
+
+// onCore is onEach for the core of the tests.
+func onCore(t *testing.T, fn func(t *testing.T, w *world)) { sqltest.Core(t, inWorld(fn)) }
+
+func inWorld(fn func(t *testing.T, w *world)) func(*testing.T, *sqldb.DB) {
+	return func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		fn(t, w)
 		w.verify()
-	})
+	}
 }

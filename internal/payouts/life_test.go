@@ -15,7 +15,7 @@ import (
 )
 
 func TestWholeLife(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		w.enrol("acf", acfIBAN, 250, 0) // 2.5 %
 		w.enrol("msf", msfIBAN, 0, 0)

@@ -228,7 +228,7 @@ func TestApproveSeesChanges(t *testing.T) {
 }
 
 func TestConcurrentApprovals(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		w.enrol("acf", acfIBAN, 1000, 0)
 		w.donate("acf", 50_00)

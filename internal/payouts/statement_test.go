@@ -15,7 +15,7 @@ import (
 )
 
 func TestStatementIsImportedOnce(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		w.enrol("acf", acfIBAN, 100, 0)
 		w.donate("acf", 10_00)

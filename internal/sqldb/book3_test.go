@@ -80,6 +80,7 @@ const accountsOfBook3 = `SELECT id, code, name, category, side, currency, min_ba
 func TestOldBookIsMoved(t *testing.T) {
 	for _, engine := range sqltest.Engines(t) {
 		t.Run(string(engine), func(t *testing.T) {
+			sqltest.WholeOnly(t, engine)
 			db := openBook3(t, engine)
 			before := make([][]string, len(bookQueries))
 			for i, q := range bookQueries {

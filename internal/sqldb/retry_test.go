@@ -50,7 +50,7 @@ func counter(ctx context.Context, tx *sqldb.Tx, category string) (n int, err err
 }
 
 func TestWriteCommits(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error { return insertRow(ctx, tx, "a", "1") })
 		if n := count(t, db, countRows); n != 1 {
 			t.Errorf("after Write there are %d rows; want 1", n)
@@ -110,7 +110,7 @@ func TestReadCannotWrite(t *testing.T) {
 }
 
 func TestReadSeesOneState(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error { return insertRow(ctx, tx, "a", "1") })
 		wrote := false
 		read(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
@@ -134,7 +134,7 @@ func TestReadSeesOneState(t *testing.T) {
 // Two transactions read the same two rows and each changes one of them: only one
 // order of them can have happened, so one must run again and see the other.
 func TestConflictRunsAgain(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		if db.Engine() == sqldb.SQLite {
 			t.Skip("SQLite has one writer: its transactions cannot conflict")
 		}
@@ -175,7 +175,7 @@ func TestConflictRunsAgain(t *testing.T) {
 
 func TestConcurrentWriters(t *testing.T) {
 	const writers, each = 8, 10
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error { return insertRow(ctx, tx, "a", "0") })
 		incrementConcurrently(t, []*sqldb.DB{db}, writers, each)
 	})

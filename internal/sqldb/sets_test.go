@@ -50,7 +50,7 @@ func TestSetsKeepValues(t *testing.T) {
 		{uuid.New(), int64(9), nil, someDate, at, []byte(nil), nil},
 	}
 	wantHashes := [][]byte{hash[:], nil, {0, 1, 0, 0}, {}, nil}
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		createThings(t, db)
 		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
 			return tx.Insert(ctx, "things", things, len(rows), func(i int) []any { return rows[i] })

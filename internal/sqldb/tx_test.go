@@ -81,7 +81,7 @@ func TestValuesComeBack(t *testing.T) {
 	at := time.Date(2026, time.October, 25, 2, 30, 0, 123456789, paris)
 	ids := []uuid.UUID{uuid.New(), uuid.New()}
 	hash := [32]byte{0: 1, 31: 255}
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		createThings(t, db)
 		exec(t, db, `INSERT INTO things (id, n, label, day, at, hash, data) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			ids[0], ledger.Amount(math.MinInt64), "é € 🙂 ' \\ %s", someDate, at, hash, map[string]string{"a": "é\"", "b": ""})
@@ -217,7 +217,7 @@ func TestAnyOf(t *testing.T) {
 }
 
 func TestInsertManyRows(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		createThings(t, db)
 		total := int64(0)
 		for _, n := range []int{0, 1, 5001, sqldb.MaxRowsPerStatement + 1} {

@@ -100,7 +100,7 @@ func (l *ledgers) openings(year int) map[string]ledger.Amount {
 // Closing a year brings income and expense to zero, freezes what the next year
 // opens with, and closes every month of the year.
 func TestFiscalYearCloses(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		l := newLedgers(t, db)
 		order := engine.YearClosing{Year: 2013, By: "anne", Reason: "Accounts of 2013", Seal: l.seal}
 		_, err := l.CloseFiscalYear(l.ctx, order)

@@ -251,7 +251,7 @@ func TestOverflowIsToldToOneRequest(t *testing.T) {
 }
 
 func TestSubmit(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		fund := w.transfer(w.cash, w.marie, 1000)
 		held := w.holdOf(w.marie, w.yoann, 300)

@@ -29,7 +29,7 @@ func atBalance(a ledger.Account, balance ledger.Amount) ledger.Condition {
 // A conditional request is posted only if its accounts stand as its caller saw
 // them.
 func TestConditionalPosting(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		w.mustPost(w.transfer(w.cash, w.marie, 1000))
 		t.Run("version", func(t *testing.T) { conditionOnVersion(w.in(t)) })

@@ -55,7 +55,7 @@ func (b book) Verify(ctx context.Context) error {
 }
 
 func TestConformance(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		sqltest.PartOfChecks(t, db.Engine())
 		ledgertest.Run(t, ledgertest.Harness{Open: func(t *testing.T, n int, clock func() time.Time) []ledgertest.Book {
 			books := make([]ledgertest.Book, n)

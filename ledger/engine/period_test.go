@@ -63,7 +63,7 @@ func (w *world) period(id string) (p ledger.Period, changes []ledger.PeriodChang
 // A period is closed softly, then hard, and opened again by two; all of it stays
 // in its trace.
 func TestPeriodLife(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		original := w.mustPost(w.on(date(2014, 8, 15)))
 		w.mustPost(w.on(date(2014, 9, 30)))

@@ -327,7 +327,7 @@ func sealLikeAProcess(ctx context.Context, e *engine.Engine, holder string, done
 }
 
 func TestTwoSealersGiveEachNumberOnce(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		other := w.another()
 		w.mustPost(w.transfer(w.cash, w.marie, 10_000))
@@ -434,7 +434,7 @@ func TestPageThatCommitsLateIsSealedLater(t *testing.T) {
 // What two processes post to wallets with limits is carried out again by the model
 // in the order of the seals: it never passes a limit.
 func TestSealedOrderNeverPassesALimit(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		other := w.another()
 		w.mustPost(w.transfer(w.cash, w.marie, 40))
@@ -488,7 +488,7 @@ func TestSealedOrderNeverPassesALimit(t *testing.T) {
 }
 
 func TestHoldsExpireOnceWhicheverNodeDoesIt(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		w.mustPost(w.transfer(w.cash, w.marie, 1000))
 		var due []ledger.Hold

@@ -191,7 +191,7 @@ func (h *history) pages(rt rapid.TB, f engine.TransactionFilter, between func())
 }
 
 func TestListTransactions(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		h := newHistory(t, db)
 		sqltest.PartOfChecks(t, db.Engine())
 		rapid.Check(t, func(rt *rapid.T) {

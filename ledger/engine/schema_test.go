@@ -126,7 +126,7 @@ const (
 // sums of postings, that pages hold what they say, and that a reversal mirrors what
 // it undoes (TestVerifyNamesWhatWasTamperedWith).
 func TestSchemaRefuses(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		made := w.mustPost(w.transfer(w.cash, w.marie, 1000))
 		reversed := w.mustPost(w.transfer(w.cash, w.marie, 1))

@@ -67,7 +67,7 @@ func TestAllTogetherOrNone(t *testing.T) {
 // A run of verify goes on from its checkpoint in a book that has gone on too, and
 // finds what changed behind its back in the part that it had not reached.
 func TestVerifyGoesOnFromACheckpoint(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		w.mustPost(w.transfer(w.cash, w.marie, 1000))
 		w.mustPost(w.transfer(w.marie, w.payee, 10))

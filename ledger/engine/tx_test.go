@@ -195,7 +195,7 @@ func TestTxRefusalLeavesTheTransactionUsable(t *testing.T) {
 
 // Callers with transactions of their own and the group commit share the book.
 func TestTxBesideGroupCommit(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		w := newWorld(t, db)
 		w.mustPost(w.transfer(w.cash, w.marie, 1000))
 		var mu sync.Mutex

@@ -242,10 +242,7 @@ func TestVerifyNamesWhatWasTamperedWith(t *testing.T) {
 			"DELETE FROM accounts WHERE code = 'ghost'", "account ghost: number of balance rows")
 
 		refused := 0
-		for i, c := range cases {
-			if i%sqltest.Part(db.Engine()) != 0 {
-				continue
-			}
+		for _, c := range cases {
 			if err := w.exec(c.do...); sqldb.ClassOf(err) == sqldb.ClassForeignKey {
 				refused++ // by a foreign key that this engine has: there is nothing to find
 				continue

@@ -20,7 +20,7 @@ func short(db *sqldb.DB) Options {
 }
 
 func TestRun(t *testing.T) {
-	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		o := short(db)
 		var told []Progress
 		o.Progress = func(p Progress) { told = append(told, p) }

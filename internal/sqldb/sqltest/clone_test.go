@@ -14,6 +14,7 @@ import (
 // A database made from the script of another is what migrations make; a script
 // for other migrations, or one that does not run, makes nothing.
 func TestClonedSchemaIsTheMigratedOne(t *testing.T) {
+	WholeOnly(t, sqldb.CockroachDB)
 	ctx := t.Context()
 	migrated := EmptyURL(t, sqldb.CockroachDB)
 	open(t, migrated)

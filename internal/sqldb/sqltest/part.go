@@ -9,23 +9,36 @@ import (
 	"tweetledger/internal/sqldb"
 )
 
-// part is of how many cases that a test makes up one runs on CockroachDB, where
-// each takes some ten times as long as elsewhere. What they vary is judged in Go,
-// by queries that are the same for all engines.
+// On CockroachDB each statement takes some ten times as long as elsewhere, so that
+// all cases there take three times what go test may. Without anything that asks
+// for them go test runs there the tests of Core and a part of the cases that tests
+// make up; TWEETLEDGER_TEST_ENGINES=cockroach runs all, as CI does.
+
+// part is of how many cases that a test makes up one runs.
 const part = 4
 
-// Part returns of how many cases a test should run one on engine: of one, but of
-// four on CockroachDB. TWEETLEDGER_TEST_ENGINES=cockroach runs all there too, as
-// CI does.
-func Part(engine sqldb.Engine) int {
-	if engine != sqldb.CockroachDB || os.Getenv(limitVariable) == string(sqldb.CockroachDB) {
-		return 1
-	}
-	return part
+// whole reports whether all cases are to run on engine.
+func whole(engine sqldb.Engine) bool {
+	return engine != sqldb.CockroachDB || os.Getenv(limitVariable) == string(sqldb.CockroachDB)
 }
 
-// PartOfChecks lets rapid draw only the part of its cases that Part tells, until
-// the test ends. Tests that use it must not run in parallel.
+// WholeOnly skips a test on an engine of which only a part is run, unless -run
+// asks for tests by name.
+func WholeOnly(t testing.TB, engine sqldb.Engine) {
+	t.Helper()
+	if !whole(engine) && !named() {
+		t.Skipf("on %s go test runs the core of the tests; this one runs with %s=%s or when -run names it", engine, limitVariable, engine)
+	}
+}
+
+// named reports whether -run names the tests to run.
+func named() bool {
+	run := flag.Lookup("test.run")
+	return run != nil && run.Value.String() != ""
+}
+
+// PartOfChecks lets rapid draw only a part of its cases until the test ends, on an
+// engine of which only a part is run. Tests that use it must not run in parallel.
 func PartOfChecks(t testing.TB, engine sqldb.Engine) {
 	t.Helper()
 	checks := flag.Lookup("rapid.checks")
@@ -42,6 +55,8 @@ func PartOfChecks(t testing.TB, engine sqldb.Engine) {
 			t.Fatalf("sqltest: -rapid.checks=%s: %v", value, err)
 		}
 	}
-	set(strconv.Itoa(max(n/Part(engine), 1)))
-	t.Cleanup(func() { set(before) })
+	if !whole(engine) {
+		set(strconv.Itoa(max(n/part, 1)))
+		t.Cleanup(func() { set(before) })
+	}
 }

@@ -12,7 +12,9 @@
 //   - CockroachDB: at the URL in TWEETLEDGER_TEST_COCKROACH; else as the binary
 //     that COCKROACH_BINARY names, or cockroach on the PATH.
 //
-// TWEETLEDGER_TEST_ENGINES=sqlite,postgres limits which engines tests run on.
+// TWEETLEDGER_TEST_ENGINES=sqlite,postgres limits which engines tests run on. Without
+// a limit go test runs the core of the tests on CockroachDB, which is slow; with
+// TWEETLEDGER_TEST_ENGINES=cockroach it runs all there.
 // TWEETLEDGER_REQUIRE_ENGINES=postgres makes a missing one a failure; without
 // it its tests are skipped and say so.
 package sqltest
@@ -30,12 +32,26 @@ import (
 )
 
 // Each runs fn as a subtest named after the engine, on an empty database with
-// the newest schema, once for every engine that tests are to run on.
+// the newest schema, once for every engine that tests are to run on; on CockroachDB
+// where WholeOnly lets it.
 func Each(t *testing.T, fn func(t *testing.T, db *sqldb.DB)) {
+	t.Helper()
+	each(t, WholeOnly, fn)
+}
+
+// Core is Each for the few tests of a package that run on CockroachDB too whenever
+// it is found: those that tell soonest that something does not work there.
+func Core(t *testing.T, fn func(t *testing.T, db *sqldb.DB)) {
+	t.Helper()
+	each(t, func(testing.TB, sqldb.Engine) {}, fn)
+}
+
+func each(t *testing.T, choose func(testing.TB, sqldb.Engine), fn func(t *testing.T, db *sqldb.DB)) {
 	t.Helper()
 	for _, engine := range Engines(t) {
 		t.Run(string(engine), func(t *testing.T) {
 			t.Helper()
+			choose(t, engine)
 			fn(t, New(t, engine))
 		})
 	}

@@ -15,7 +15,7 @@ const insertChart = `INSERT INTO chart_entries (category, valid_from, number, la
 // However many tests come before it, each finds an empty database with the schema.
 func TestEachDatabaseIsEmpty(t *testing.T) {
 	for range 3 {
-		sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 			ctx := t.Context()
 			if err := db.CheckSchema(ctx); err != nil {
 				t.Fatal(err)
