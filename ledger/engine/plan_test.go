@@ -1,0 +1,45 @@
+package engine_test
+
+import (
+	"context"
+	"testing"
+
+	"tweetledger/internal/sqldb"
+	"tweetledger/internal/sqldb/sqltest"
+	"tweetledger/ledger"
+)
+
+// What PostgreSQL planned for a small book must not read all of a larger one for
+// each new posting: it keeps a plan until it takes the tables to have changed much,
+// and they may grow a thousandfold before.
+func TestNewPostingsAreCheckedByIndex(t *testing.T) {
+	w := newWorld(t, sqltest.New(t, sqldb.PostgreSQL))
+	w.mustPost(w.transfer(w.cash, w.marie, 1000))
+	w.mustExec("ANALYZE postings")
+	err := w.db.Write(w.ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		for range 3 { // the check's plan is made in the first
+			var requests []ledger.Request
+			for range 50 {
+				requests = append(requests, w.transfer(w.marie, w.payee, 1))
+			}
+			outcomes, err := w.SubmitTx(ctx, tx, requests)
+			if err != nil {
+				return err
+			}
+			for _, o := range outcomes {
+				if o.Err != nil {
+					return o.Err
+				}
+			}
+		}
+		var read int64
+		err := tx.QueryRow(ctx, "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'postings'", nil, &read)
+		if err == nil && read > 0 {
+			t.Errorf("150 postings were checked by reading all that were there, %d in all", read)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
