@@ -124,7 +124,7 @@ func (b *roleBook) userOf(t *testing.T, role string) string {
 }
 
 // applied is a line of the story that only holds of a book that is not migrated yet.
-var applied = regexp.MustCompile(`(?m)^stdout '\d+ migrations applied'$`)
+var applied = regexp.MustCompile(`(?m)^stdout '\S+ migrations applied'$`)
 
 // theEnd is the last line of the story, and proven what follows on it here.
 const (
