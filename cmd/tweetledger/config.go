@@ -35,6 +35,7 @@ type settings struct {
 	Book         bookSettings         `toml:"book"`
 	Rules        ruleSettings         `toml:"rules"`
 	Twitter      twitterSettings      `toml:"twitter"`
+	Notify       notifySettings       `toml:"notify"`
 	Screening    screeningSettings    `toml:"screening"`
 	Safeguarding safeguardingSettings `toml:"safeguarding"`
 	Secret       secretSettings       `toml:"secret"`

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"tweetledger/adapters/notify"
 	"tweetledger/adapters/twitter"
 	"tweetledger/internal/console"
 	"tweetledger/internal/metrics"
@@ -57,8 +56,9 @@ twitter.webhook it also takes what X delivers, at
 
 Any number of processes may serve one book. docs/twitter.md tells about X.
 
-Notices to customers go to the log of --verbose, with phone numbers and links masked:
-a gateway for SMS is not part of this version.`,
+Notices to customers go where notify.sms says: to an SMS provider by signed webhook, to a
+mail server, or (the default) to nobody but the log of --verbose, with phone numbers and
+links masked. docs/operations.md tells how to attach a provider.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context(), listen) },
 	}
@@ -75,6 +75,10 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	}
 	if listen == "" {
 		listen = s.Service.Listen
+	}
+	notifier, err := a.notifier(s, a.log())
+	if err != nil {
+		return err
 	}
 	client, err := a.client(s)
 	if err != nil {
@@ -95,7 +99,7 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", listen, err)
 	}
-	w := worker{service: service, client: client, settings: s, log: logger, notifier: notify.NewLog(a.log()), woken: make(chan struct{}, 1), outbox: newOutboxMetrics(a.registry)}
+	w := worker{service: service, client: client, settings: s, log: logger, notifier: notifier, woken: make(chan struct{}, 1), outbox: newOutboxMetrics(a.registry)}
 	mux := routes(pages, a.db, a.registry)
 	webhook, err := w.webhookHandler()
 	if err != nil {
