@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"tweetledger/internal/payments"
@@ -99,9 +100,11 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // challenge answers a challenge-response check, by which X sees that the address is ours.
+// Anybody may ask, and the answer is the signature of a delivery with the token as its
+// body: what could be one is not signed.
 func (h *Webhook) challenge(w http.ResponseWriter, r *http.Request) (int, string) {
 	token := r.URL.Query().Get("crc_token")
-	if token == "" || len(token) > maxCRCToken {
+	if token == "" || len(token) > maxCRCToken || strings.ContainsFunc(token, notInCRCToken) {
 		return http.StatusBadRequest, "bad_challenge"
 	}
 	secret := h.opts.ClientSecret
@@ -111,6 +114,13 @@ func (h *Webhook) challenge(w http.ResponseWriter, r *http.Request) (int, string
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]string{"response_token": sign(secret, []byte(token))}) // whoever hung up misses the answer
 	return http.StatusOK, "challenge"
+}
+
+// notInCRCToken reports whether r cannot stand in X's tokens, which are UUIDs or Base64.
+// A delivery is a JSON object and has braces and quotes.
+func notInCRCToken(r rune) bool {
+	letter := (r >= 'a' && r <= 'z') || (r >= 'A' && r <= 'Z')
+	return !letter && (r < '0' || r > '9') && !strings.ContainsRune("+/=_-.~", r)
 }
 
 // sign returns the signature that X and we give a text.

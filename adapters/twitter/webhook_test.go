@@ -2,10 +2,12 @@ package twitter_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -114,6 +116,30 @@ func (h *hook) subscribe(shape xsim.WebhookShape) {
 	h.t.Cleanup(server.Close)
 	if err := h.sim.Subscribe(h.ctx, xsim.WebhookConfig{URL: server.URL + "/webhooks/x?a=b", Secret: consumerSecret, UserID: bankID, Shape: shape}); err != nil {
 		h.t.Fatal(err)
+	}
+}
+
+// TestWebhookChallengeSignsNoDelivery asks for the signature of a delivery as if that
+// were the token of a challenge: with it anybody could write in anybody's name.
+func TestWebhookChallengeSignsNoDelivery(t *testing.T) {
+	h := newHook(t, nil)
+	body := mention("9001", h.clock.Now())
+	r := httptest.NewRequestWithContext(h.ctx, http.MethodGet, "/webhooks/x?crc_token="+url.QueryEscape(body), nil)
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, r)
+	var answer struct {
+		Token string `json:"response_token"`
+	}
+	_ = json.Unmarshal(w.Body.Bytes(), &answer) // a refusal is no JSON
+	if status := h.post(body, map[string]string{"X-Twitter-Webhooks-Signature": answer.Token}); status != http.StatusForbidden || len(h.messages) != 0 {
+		t.Errorf("a delivery signed by a challenge was answered with %d, and %d messages were stored", status, len(h.messages))
+	}
+	for _, token := range []string{"9b4507b3-9040-4669-9ca3-6b94edb50553", "NGEyZGUxYzktODRkNy00ZmM0LTk2ZTctOTNjM2E5ZTEyZDI2", "a+/_=="} {
+		r := httptest.NewRequestWithContext(h.ctx, http.MethodGet, "/webhooks/x?crc_token="+url.QueryEscape(token), nil)
+		w := httptest.NewRecorder()
+		if h.handler.ServeHTTP(w, r); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), xsim.Sign(consumerSecret, []byte(token))) {
+			t.Errorf("challenge %s is answered with %d %s", token, w.Code, w.Body)
+		}
 	}
 }
 
