@@ -79,6 +79,16 @@ func (c *chain) tweet(version int) (payments.Message, bool) {
 	return payments.Message{}, false
 }
 
+// isGone reports whether the tweet that an order was made of was deleted or is hidden, as
+// far as inbox and history know.
+func (c *chain) isGone(o payments.Order) bool {
+	if row := c.row(o.Version); row != nil && !row.DeletedAt.IsZero() {
+		return true
+	}
+	f, asked := c.found[c.tweetID(o)]
+	return asked && f.Status != There
+}
+
 // newest returns the number of the newest version that anybody knows of.
 func (c *chain) newest() int {
 	version := 0

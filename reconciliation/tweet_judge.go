@@ -226,17 +226,27 @@ func (t *tweets) judgeReceipt(c *chain, o payments.Order, what string) error {
 	case len(c.receipts) > 1:
 		b.Class, b.Message = Duplicate, fmt.Sprintf("%s: %d receipts in the outbox; delete the ones too many on %s", what, len(c.receipts), t.channel)
 	default:
-		b.Class, b.Message = t.judgeSending(c.receipts[0], what)
+		b.Class, b.Message = t.judgeSending(c, o, what)
 	}
 	if b.Class == "" {
 		return nil
 	}
 	b.Key = fmt.Sprintf("%s/%s/%s/receipt", JobTweets, b.Class, c.key)
+	if b.Class == TextDeleted {
+		t.run.addNote(b)
+		return nil
+	}
 	return t.run.addBreak(b)
 }
 
-func (t *tweets) judgeSending(r payments.OutboxRow, what string) (Class, string) {
+// judgeSending looks at the one receipt of a posted order. One that was given up is no
+// break where the tweet is gone: nobody can answer it any more, and the payer has seen
+// the payment confirmed on the bank's page.
+func (t *tweets) judgeSending(c *chain, o payments.Order, what string) (Class, string) {
+	r := c.receipts[0]
 	switch {
+	case r.Status == payments.OutboxDead && (r.Unanswerable() || c.isGone(o)):
+		return TextDeleted, fmt.Sprintf("%s: the tweet is gone and so its receipt, outbox row %s, could not be published; nothing to do", what, r.ID)
 	case r.Status == payments.OutboxDead:
 		return MissingOutside, fmt.Sprintf("%s: the receipt was given up after %d tries (%s); resend outbox row %s", what, r.Attempts, r.LastError, r.ID)
 	case r.Status == payments.OutboxPending && t.now.Sub(r.CreatedAt) > t.params.ReceiptTerm:

@@ -2,6 +2,7 @@ package reconciliation_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -225,6 +226,29 @@ func TestTweetsFindEachBreakForGood(t *testing.T) {
 			_, err := w.payments.Delete(w.ctx, payments.Deletion{Channel: channel, ID: m.ID})
 			w.must(err)
 			return nil
+		}},
+		{name: "deleted before its receipt went out, as X says", notes: []reconciliation.Class{reconciliation.TextDeleted}, plant: func(w *world) []want {
+			w.mail.refuse = &payments.SendError{Permanent: true, Gone: true, Err: errors.New("deleted or not visible")}
+			w.pay("pay 4.00 " + yoann + " y")
+			return nil
+		}},
+		{name: "deleted before its receipt went out, as the inbox says", notes: []reconciliation.Class{reconciliation.TextDeleted}, plant: func(w *world) []want {
+			w.mail.refuse = &payments.SendError{Permanent: true, Err: errors.New("forbidden")}
+			m, _ := w.pay("pay 4.00 " + yoann + " y")
+			_, err := w.payments.Delete(w.ctx, payments.Deletion{Channel: channel, ID: m.ID})
+			w.must(err)
+			return nil
+		}},
+		{name: "deleted before its receipt went out, as the history says", notes: []reconciliation.Class{reconciliation.TextDeleted, reconciliation.TextDeleted}, plant: func(w *world) []want {
+			w.mail.refuse = &payments.SendError{Permanent: true, Err: errors.New("forbidden")}
+			m, _ := w.pay("pay 4.00 " + yoann + " y")
+			w.history.hidden[m.ID] = reconciliation.NotFound
+			return nil
+		}},
+		{name: "receipt refused, and the tweet is there", plant: func(w *world) []want {
+			w.mail.refuse = &payments.SendError{Permanent: true, Err: errors.New("forbidden")}
+			m, _ := w.pay("pay 4.00 " + yoann + " y")
+			return []want{{reconciliation.MissingOutside, key(m), 4_00}}
 		}},
 		{name: "account suspended or protected", notes: []reconciliation.Class{reconciliation.TextDeleted, reconciliation.TextDeleted}, plant: func(w *world) []want {
 			a, _ := w.pay("pay 4.00 " + yoann + " y")

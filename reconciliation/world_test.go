@@ -101,9 +101,15 @@ func (h *memory) newest(firstID string) (version int) {
 }
 
 // mailbox takes what the outbox sends.
-type mailbox struct{ replies []payments.Outgoing }
+type mailbox struct {
+	replies []payments.Outgoing
+	refuse  *payments.SendError // nil: it takes all
+}
 
 func (b *mailbox) Reply(_ context.Context, out payments.Outgoing) (string, error) {
+	if b.refuse != nil {
+		return "", b.refuse
+	}
 	b.replies = append(b.replies, out)
 	return fmt.Sprintf("9%07d", len(b.replies)), nil
 }

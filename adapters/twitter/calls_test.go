@@ -207,8 +207,8 @@ func TestReply(t *testing.T) {
 	for name, out := range tests {
 		_, err := w.client.Reply(w.ctx, out)
 		var refused *payments.SendError
-		if !errors.As(err, &refused) || !refused.Permanent {
-			t.Errorf("%s: %v", name, err)
+		if !errors.As(err, &refused) || !refused.Permanent || refused.Gone != (name == "a deleted tweet") {
+			t.Errorf("%s: %+v", name, err)
 		}
 	}
 }

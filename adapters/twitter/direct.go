@@ -271,7 +271,7 @@ func sendError(err error) error {
 		return err
 	}
 	return &payments.SendError{Permanent: permanent(refused.Status), RetryAfter: refused.RetryAfter,
-		InDoubt: refused.Status >= http.StatusInternalServerError, Err: err}
+		InDoubt: refused.Status >= http.StatusInternalServerError, Gone: isGone(refused), Err: err}
 }
 
 // FindDirect looks for a direct message with this text that the bank's account sent to

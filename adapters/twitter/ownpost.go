@@ -143,6 +143,12 @@ func plainWords(text string) string {
 	return strings.Join(words, " ")
 }
 
+// isGone reports whether X has refused a reply since the post that it answers was
+// deleted, or is hidden from us. For that, too, there are only words.
+func isGone(refused *APIError) bool {
+	return refused.Status == http.StatusForbidden && strings.Contains(strings.ToLower(refused.Problem.Detail+refused.Problem.Message), "deleted or not visible")
+}
+
 // isDuplicate reports whether X has refused a post since it has the same already.
 // There is no code for it, only words.
 func isDuplicate(err error) bool {

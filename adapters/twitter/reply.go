@@ -17,8 +17,8 @@ var _ payments.Replier = (*Client)(nil)
 // recipient that it has. What is in doubt is looked for first, and
 // what X refuses as a duplicate afterwards: where the account has it, that is the
 // answer. X's refusals are *payments.SendError: 429 says when to try again; 400, 403
-// and 404 (a deleted tweet, an account that did not mention us) are permanent; all
-// else may pass. After a 5xx, and where X could not be asked, it may have been
+// and 404 (a deleted tweet, which is Gone, an account that did not mention us) are
+// permanent; all else may pass. After a 5xx, and where X could not be asked, it may have been
 // published all the same.
 func (c *Client) Reply(ctx context.Context, out payments.Outgoing) (string, error) {
 	body := map[string]any{"text": out.Text}

@@ -181,6 +181,9 @@ func (s *Service) deliver(ctx context.Context, row OutboxRow, repliers map[strin
 		done.Sent++
 	case outcome.dead:
 		m.status, m.lastError, m.inDoubt, m.closedAt = OutboxDead, clipError(err), outcome.inDoubt, now
+		if outcome.gone {
+			m.externalID = externalGone
+		}
 		done.Dead++
 		s.log.WarnContext(ctx, "outbox row given up", "row", row.ID, "kind", row.Kind, "order", row.OrderID, "attempts", row.Attempts, "error", m.lastError)
 	default:
@@ -229,6 +232,7 @@ type sendOutcome struct {
 	dead    bool
 	later   bool // the channel takes nothing now: no failure to send this row
 	inDoubt bool // it may have been sent all the same
+	gone    bool // there is nothing to answer any more
 	pause   time.Duration
 }
 
@@ -240,7 +244,7 @@ func (s *Service) judgeSend(row OutboxRow, err error, now time.Time) sendOutcome
 		outcome.inDoubt = row.InDoubt || refused.InDoubt
 		switch {
 		case refused.Permanent:
-			outcome.dead = true
+			outcome.dead, outcome.gone = true, refused.Gone
 		case refused.RetryAfter > 0: // its turn has not come
 			outcome.dead = now.Sub(row.CreatedAt) >= longestQueue
 			outcome.later = !outcome.dead
@@ -302,6 +306,10 @@ func (s *Service) send(ctx context.Context, row OutboxRow, repliers map[string]R
 // externalObsolete marks a notice that was not sent, since nothing is asked of the
 // customer any more.
 const externalObsolete = "obsolete"
+
+// externalGone marks a reply that could not be sent, since what it answers is gone. No
+// channel gives such an id.
+const externalGone = "gone"
 
 // notice writes a notice from the order as it is now. It is empty where the order
 // waits for no confirmation any more.

@@ -189,6 +189,7 @@ type SendError struct {
 	// and the outbox tries again as it thinks fit.
 	RetryAfter time.Duration
 	InDoubt    bool // it may have been sent all the same
+	Gone       bool // what it answers is not there any more, or hidden from us: nobody can answer it
 	Err        error
 }
 

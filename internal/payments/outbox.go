@@ -52,7 +52,7 @@ type OutboxRow struct {
 	NextAttemptAt  time.Time
 	CreatedAt      time.Time
 	ClosedAt       time.Time // zero while pending
-	ExternalID     string    // the own id that it got on its channel
+	ExternalID     string    // the own id that it got on its channel; or see Unanswerable
 	LastError      string
 	// InDoubt is set where an attempt began whose outcome is not known: a process
 	// ended between sending and marking, or the channel did not answer.
@@ -60,6 +60,10 @@ type OutboxRow struct {
 	Decision Verdict // of screening: VerdictAccept or VerdictReject; empty: older than screening
 	TextHash []byte  // keyed hash of what was sent; of a notice once it was written
 }
+
+// Unanswerable reports whether the row was given up since its channel said that what
+// it answers is gone, or hidden from us.
+func (r OutboxRow) Unanswerable() bool { return r.Status == OutboxDead && r.ExternalID == externalGone }
 
 // Cursor returns the place of a row in the list of the outbox.
 func (r OutboxRow) Cursor() Cursor { return Cursor{At: r.CreatedAt, ID: r.ID} }
