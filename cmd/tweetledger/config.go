@@ -70,6 +70,7 @@ type ruleSettings struct {
 	LinkTerm         duration `toml:"link_term"`
 	PageIdle         duration `toml:"page_idle"`
 	SecretTries      int      `toml:"secret_tries"`
+	DayAnswers       int      `toml:"day_answers"`
 }
 
 type twitterSettings struct {
@@ -242,7 +243,7 @@ func (s settings) payments() (payments.Config, error) {
 	config.TextRetention = time.Duration(s.Rules.TextRetention)
 	config.PageIdle = time.Duration(s.Rules.PageIdle)
 	config.LinkTerm = time.Duration(s.Rules.LinkTerm)
-	config.SecretTries = s.Rules.SecretTries
+	config.SecretTries, config.DayAnswers = s.Rules.SecretTries, s.Rules.DayAnswers
 	config.Secret = payments.SecretParams{MemoryKiB: s.Secret.MemoryKiB, Iterations: s.Secret.Iterations,
 		Parallelism: s.Secret.Parallelism, Workers: s.Secret.Workers}
 	key, err := s.key()

@@ -27,9 +27,9 @@ func (a *app) outboxListCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List what went out, is waiting, or was given up",
 		Long: `list shows replies to tweets, direct messages, announcements and notices to customers:
-pending ones wait for "tweetledger serve", dead ones were given up after many tries or
-kept back by screening. The text of a notice is between the bank and its customer, and
-not shown.`,
+pending ones wait for "tweetledger serve" and are listed in the order in which they are
+tried, dead ones were given up after many tries or kept back by screening. The text of a
+notice is between the bank and its customer, and not shown.`,
 		Example: `  tweetledger outbox list --status dead
   tweetledger outbox list --kind reply --after 0c0d6496-4f85-5a87-b479-1ad9a090e0cb`,
 		Args: cobra.NoArgs,
@@ -46,7 +46,9 @@ not shown.`,
 					if err != nil {
 						return err
 					}
-					f.After = row.Cursor()
+					if f.After = row.Cursor(); f.Status == payments.OutboxPending {
+						f.After = row.PendingCursor()
+					}
 				}
 				rows, err = payments.ListOutbox(ctx, tx, f)
 				return err

@@ -52,6 +52,15 @@ func isAside(c Command) bool {
 // an edit to this command has voided, or nil.
 func (h handling) aside(ctx context.Context, m InboxMessage, c Command, secretWarned bool, replaced *Order) (Handled, error) {
 	lang := language(c.Language)
+	allowed, err := h.allowance(ctx, m)
+	if err != nil {
+		return Handled{}, err
+	}
+	// A cancellation is done in any case, and a word on a payment that an edit has ended
+	// is owed; see Config.DayAnswers.
+	if allowed != allowAnswer && c.Name != CommandCancel && replaced == nil {
+		return h.overLimit(ctx, m, allowed, lang, &c)
+	}
 	answer := saying{lang, m.RowID}
 	link, err := FindLink(ctx, h.tx, m.Channel, m.AuthorID)
 	if ledger.CodeOf(err) == ledger.CodeNotFound {
@@ -92,7 +101,10 @@ func (h handling) aside(ctx context.Context, m InboxMessage, c Command, secretWa
 	case c.Name == CommandBalance && m.Kind == Direct:
 		template = templateBalance
 	}
-	if err := h.reply(ctx, m, template, text, handled.Order); err != nil {
+	if replaced != nil || (handled.Order != nil && allowed == allowLast) {
+		allowed = allowAnswer
+	}
+	if err := h.answer(ctx, m, allowed, template, text, lang, &handled); err != nil {
 		return Handled{}, err
 	}
 	return h.done(ctx, m, handled, &c)

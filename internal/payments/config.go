@@ -48,6 +48,11 @@ type Config struct {
 	// all pseudonyms and makes every customer set a new code.
 	Key []byte
 
+	// DayAnswers is how many answers somebody gets in rolling 24 hours to what makes no
+	// payment: other commands, what is refused, warnings. One more says that it is the
+	// last one for now. 1 to MaxDayAnswers.
+	DayAnswers int
+
 	// TextRetention is how long the text of a message is kept. What is not a
 	// command loses its text as soon as that is known.
 	TextRetention time.Duration
@@ -104,6 +109,7 @@ func DefaultConfig() Config {
 		// 2 GiB a hash are too much.
 		Secret:        SecretParams{MemoryKiB: 64 * 1024, Iterations: 3, Parallelism: 4, Workers: 4},
 		PageIdle:      5 * time.Minute,
+		DayAnswers:    30,
 		TextRetention: 30 * 24 * time.Hour,
 		LinkTerm:      3 * 24 * time.Hour,
 		Screening:     DefaultScreening(),
@@ -146,6 +152,8 @@ func (c Config) Validate() error {
 		}
 	}
 	switch {
+	case c.DayAnswers < 1 || c.DayAnswers > MaxDayAnswers:
+		return invalid("day_answers", "the answers to one person in 24 hours must be 1 to %d, not %d", MaxDayAnswers, c.DayAnswers)
 	case c.SecretTries < 1:
 		return invalid("secret_tries", "at least one try is needed, not %d", c.SecretTries)
 	case c.Secret.MemoryKiB < 8*uint32(c.Secret.Parallelism) || c.Secret.Iterations < 1 || c.Secret.Parallelism < 1 || c.Secret.Workers < 1:

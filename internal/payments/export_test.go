@@ -14,6 +14,24 @@ func ScreeningQueries(tx *sqldb.Tx) map[string]string {
 	return map[string]string{"orders_counted": windowQuery(), "paid_payees": paidQuery, "handle_keys": likenessQuery(tx)}
 }
 
+// AnswersQuery returns what an answer's allowance reads.
+func AnswersQuery() string { return answersQuery(10) }
+
+// OutboxQuery is a query of a list of the outbox, with the index that it must be read from.
+type OutboxQuery struct {
+	Index, Query string
+	Args         []any
+}
+
+// OutboxQueries returns what a list of the outbox reads.
+func OutboxQueries(f OutboxFilter) []OutboxQuery {
+	var list []OutboxQuery
+	for _, page := range f.pages() {
+		list = append(list, OutboxQuery{page.index, "SELECT " + outboxColumns + " FROM outbox AS o WHERE " + page.where + page.tail, page.args})
+	}
+	return list
+}
+
 // OccupyHashSlot takes a slot that a hash is computed in, until release is called.
 func (s *Service) OccupyHashSlot() (release func()) {
 	s.hashing <- struct{}{}

@@ -264,20 +264,31 @@ func (h handling) newest(ctx context.Context, m InboxMessage) (Handled, error) {
 	case parsed.Command != nil:
 		return h.aside(ctx, m, *parsed.Command, parsed.SecretWarning, replaced)
 	case parsed.Refusal != nil:
-		answer := saying{parsed.Language, m.RowID}
-		text := answer.refusal(parsed.Refusal.Code, h.config)
-		if replaced != nil {
-			text = withdrawnText(*replaced, parsed.Language)
-		}
-		if parsed.SecretWarning {
-			text = answer.secret()
-		}
-		if err := h.reply(ctx, m, templateRefused, text, nil); err != nil {
-			return Handled{}, err
-		}
-		return h.done(ctx, m, Handled{Outcome: OutcomeRefused, Reason: string(parsed.Refusal.Code)}, nil)
+		return h.refused(ctx, m, parsed, replaced)
 	}
 	return h.ignored(ctx, m, parsed, replaced)
+}
+
+// refused answers a message that was meant as a command and is none.
+func (h handling) refused(ctx context.Context, m InboxMessage, parsed Parsed, replaced *Order) (Handled, error) {
+	answer := saying{parsed.Language, m.RowID}
+	text, allowed := answer.refusal(parsed.Refusal.Code, h.config), allowAnswer
+	if replaced != nil {
+		text = withdrawnText(*replaced, parsed.Language)
+	} else {
+		var err error
+		if allowed, err = h.allowance(ctx, m); err != nil {
+			return Handled{}, err
+		}
+	}
+	if parsed.SecretWarning {
+		text = answer.secret()
+	}
+	handled := Handled{Outcome: OutcomeRefused, Reason: string(parsed.Refusal.Code)}
+	if err := h.answer(ctx, m, allowed, templateRefused, text, parsed.Language, &handled); err != nil {
+		return Handled{}, err
+	}
+	return h.done(ctx, m, handled, nil)
 }
 
 // parse asks the parser, and refuses what it must never have let pass: orders
@@ -317,22 +328,26 @@ func (h handling) parse(m Message) Parsed {
 
 // ignored leaves a message alone. Its text is none of our business and goes at once.
 func (h handling) ignored(ctx context.Context, m InboxMessage, parsed Parsed, replaced *Order) (Handled, error) {
-	var text string
+	handled := Handled{Outcome: OutcomeIgnored, Reason: string(parsed.Ignored)}
 	switch {
 	case replaced != nil:
-		text = withdrawnText(*replaced, parsed.Language)
+		if err := h.reply(ctx, m, templateIgnored, withdrawnText(*replaced, parsed.Language), nil); err != nil {
+			return Handled{}, err
+		}
 	case parsed.SecretWarning && parsed.Ignored == IgnoredNoHashtag: // they did write to us
-		text = saying{parsed.Language, m.RowID}.secret()
-	}
-	if text != "" {
-		if err := h.reply(ctx, m, templateIgnored, text, nil); err != nil {
+		handled = Handled{Outcome: OutcomeRefused, Reason: ReasonSecretCode}
+		allowed, err := h.allowance(ctx, m)
+		if err == nil {
+			err = h.answer(ctx, m, allowed, templateIgnored, saying{parsed.Language, m.RowID}.secret(), parsed.Language, &handled)
+		}
+		if err != nil {
 			return Handled{}, err
 		}
 	}
 	if _, err := h.tx.Exec(ctx, "UPDATE messages SET text = NULL WHERE id = $1", m.RowID); err != nil {
 		return Handled{}, fmt.Errorf("purge the text: %w", err)
 	}
-	return h.done(ctx, m, Handled{Outcome: OutcomeIgnored, Reason: string(parsed.Ignored)}, nil)
+	return h.done(ctx, m, handled, nil)
 }
 
 // done notes on the inbox row what became of the message.
@@ -391,22 +406,30 @@ func (h handling) command(ctx context.Context, m InboxMessage, c Command, secret
 	if secretWarned {
 		text = saying{lang, m.RowID}.secretPrefix() + text
 	}
-	if err := h.reply(ctx, m, string(o.State), text, &o); err != nil {
-		return Handled{}, err
-	}
-	handled := Handled{Outcome: OutcomeOrder, Reason: o.Reason, Order: &o}
+	handled, allowed := Handled{Outcome: OutcomeOrder, Reason: o.Reason, Order: &o}, allowAnswer
 	if o.State == StateRejected {
 		handled.Outcome = OutcomeRejected
+		if allowed, err = h.allowance(ctx, m); err != nil {
+			return Handled{}, err
+		}
+	}
+	if err := h.answer(ctx, m, allowed, string(o.State), text, lang, &handled); err != nil {
+		return Handled{}, err
 	}
 	return h.done(ctx, m, handled, &c)
 }
 
 // notCustomer answers somebody whose account is linked to no customer.
 func (h handling) notCustomer(ctx context.Context, m InboxMessage, c Command) (Handled, error) {
-	if err := h.reply(ctx, m, templateRefused, saying{language(c.Language), m.RowID}.invitation(h.config), nil); err != nil {
+	lang, handled := language(c.Language), Handled{Outcome: OutcomeRefused, Reason: ReasonNotCustomer}
+	allowed, err := h.allowance(ctx, m)
+	if err == nil {
+		err = h.answer(ctx, m, allowed, templateRefused, saying{lang, m.RowID}.invitation(h.config), lang, &handled)
+	}
+	if err != nil {
 		return Handled{}, err
 	}
-	return h.done(ctx, m, Handled{Outcome: OutcomeRefused, Reason: ReasonNotCustomer}, &c)
+	return h.done(ctx, m, handled, &c)
 }
 
 // payee is the receiving side of an order, whoever it is.

@@ -312,8 +312,14 @@ func createdBetween(w *sqldb.Where, from, to time.Time, after Cursor) {
 		w.And("created_at < ?", to)
 	}
 	if !after.At.IsZero() {
-		w.And("(created_at, id) > (?, ?)", after.At, after.ID)
+		after.behind(w, "created_at")
 	}
+}
+
+// behind adds that a row, whose time is in a column, comes behind the cursor. The time by
+// itself says nothing more, but is what CockroachDB begins to read an index at.
+func (c Cursor) behind(w *sqldb.Where, column string) {
+	w.And(column+" >= ? AND ("+column+", id) > (?, ?)", c.At, c.At, c.ID)
 }
 
 // PurgeTexts removes the texts that are older than Config.TextRetention, at most

@@ -324,9 +324,7 @@ func TestTextsArePurged(t *testing.T) {
 func TestSecretInAMessage(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		handled := w.say(marie, "secret")
-		if handled.Outcome != payments.OutcomeIgnored {
-			t.Fatalf("became %+v", handled)
-		}
+		w.wantAnswer(handled, payments.OutcomeRefused, payments.ReasonSecretCode)
 		if got := w.lastReply(); !strings.HasPrefix(got, "N'écrivez jamais votre code secret ici") {
 			t.Fatalf("answered %q", got)
 		}

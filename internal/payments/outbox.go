@@ -1,6 +1,8 @@
 package payments
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -67,6 +69,10 @@ func (r OutboxRow) Unanswerable() bool { return r.Status == OutboxDead && r.Exte
 
 // Cursor returns the place of a row in the list of the outbox.
 func (r OutboxRow) Cursor() Cursor { return Cursor{At: r.CreatedAt, ID: r.ID} }
+
+// PendingCursor returns the place of a row in the list of pending rows. A try moves a
+// row back in it, so that a later page may have the row again.
+func (r OutboxRow) PendingCursor() Cursor { return Cursor{At: r.NextAttemptAt, ID: r.ID} }
 
 var outboxNamespace = uuid.MustParse("2d1f3c68-9b0e-5b77-b1d5-44e5a0c0a9d3")
 
@@ -189,42 +195,94 @@ func outboxRows(ctx context.Context, tx *sqldb.Tx, where string, args []any, tai
 	return list, err
 }
 
-// OutboxFilter selects a page of the outbox, oldest first.
+// OutboxFilter selects a page of the outbox: what is pending in the order in which it is
+// tried, all else oldest first.
 type OutboxFilter struct {
 	Status  OutboxStatus // empty: any
 	Kind    OutboxKind   // empty: any
 	OrderID uuid.UUID    // Nil: any
-	After   Cursor
-	Limit   int // 1 to MaxPage
+	After   Cursor       // OutboxRow.Cursor of the last row seen, for pending ones PendingCursor; zero: from the first
+	Limit   int          // 1 to MaxPage
 }
 
-// ListOutbox returns a page of the outbox.
+// ListOutbox returns a page of the outbox. Whatever is asked for, it is read from an
+// index in its order, so that a page costs the same however much was sent before.
 func ListOutbox(ctx context.Context, tx *sqldb.Tx, f OutboxFilter) ([]OutboxRow, error) {
 	if err := sqldb.CheckPage(f.Limit, MaxPage); err != nil {
 		return nil, err
 	}
-	var c sqldb.Where
-	if f.Status != "" {
-		if f.Status != OutboxPending && f.Status != OutboxSent && f.Status != OutboxDead {
-			return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a status of the outbox; use pending, sent or dead", clip(string(f.Status))).InField("status")
+	if f.Status != "" && f.Status != OutboxPending && f.Status != OutboxSent && f.Status != OutboxDead {
+		return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a status of the outbox; use pending, sent or dead", clip(string(f.Status))).InField("status")
+	}
+	if f.Kind != "" && !slices.Contains(outboxKinds(), f.Kind) {
+		return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a kind of the outbox; use one of %v", clip(string(f.Kind)), outboxKinds()).InField("kind")
+	}
+	var list []OutboxRow
+	for _, page := range f.pages() {
+		part, err := outboxRows(ctx, tx, page.where, page.args, page.tail)
+		if err != nil {
+			return nil, fmt.Errorf("list the outbox: %w", err)
 		}
-		c.And("status = ?", string(f.Status))
+		list = append(list, part...)
 	}
-	if f.Kind != "" {
-		if !slices.Contains(outboxKinds(), f.Kind) {
-			return nil, ledger.Errorf(ledger.CodeInvalid, "%q is not a kind of the outbox; use one of %v", clip(string(f.Kind)), outboxKinds()).InField("kind")
+	if f.Status != OutboxPending { // the kinds one after the other
+		slices.SortFunc(list, func(a, b OutboxRow) int {
+			return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), bytes.Compare(a.ID[:], b.ID[:]))
+		})
+	}
+	return list[:min(len(list), f.Limit)], nil
+}
+
+// outboxPage is a query of a list of the outbox, with the index that it is read from.
+type outboxPage struct {
+	index       string
+	where, tail string
+	args        []any
+}
+
+// pages returns the queries that together have the page. Of pending and dead rows there
+// are few, with an index each; all others are read kind by kind.
+func (f OutboxFilter) pages() []outboxPage {
+	page := func(index, at string, kind OutboxKind) outboxPage {
+		var c sqldb.Where
+		few := f.Status == OutboxPending || f.Status == OutboxDead
+		switch {
+		case few: // written out: an index of some rows is only used where the query says which
+			c.And("status = '" + string(f.Status) + "'")
+		case f.Status != "":
+			c.And("status = ?", string(f.Status))
 		}
-		c.And("kind = ?", string(f.Kind))
+		switch {
+		case kind != "" && few: // no index of all rows of a kind fits that
+			c.And("kind || '' = ?", string(kind))
+		case kind != "":
+			c.And("kind = ?", string(kind))
+		}
+		if f.OrderID != uuid.Nil {
+			c.And("order_id = ?", f.OrderID)
+		}
+		if !f.After.At.IsZero() {
+			f.After.behind(&c, at)
+		}
+		return outboxPage{index: index, where: c.Condition(), args: c.Args, tail: fmt.Sprintf(" ORDER BY %s, id LIMIT %d", at, f.Limit)}
 	}
-	if f.OrderID != uuid.Nil {
-		c.And("order_id = ?", f.OrderID)
+	switch {
+	case f.OrderID != uuid.Nil && f.Status == OutboxPending:
+		return []outboxPage{page("outbox_of_order", "next_attempt_at", f.Kind)}
+	case f.OrderID != uuid.Nil:
+		return []outboxPage{page("outbox_of_order", "created_at", f.Kind)}
+	case f.Status == OutboxPending:
+		return []outboxPage{page("outbox_due", "next_attempt_at", f.Kind)}
+	case f.Status == OutboxDead:
+		return []outboxPage{page("outbox_dead", "created_at", f.Kind)}
+	case f.Kind != "":
+		return []outboxPage{page("outbox_by_kind", "created_at", f.Kind)}
 	}
-	createdBetween(&c, time.Time{}, time.Time{}, f.After)
-	list, err := outboxRows(ctx, tx, c.Condition(), c.Args, fmt.Sprintf(" ORDER BY created_at, id LIMIT %d", f.Limit))
-	if err != nil {
-		return nil, fmt.Errorf("list the outbox: %w", err)
+	var all []outboxPage
+	for _, kind := range outboxKinds() {
+		all = append(all, page("outbox_by_kind", "created_at", kind))
 	}
-	return list, nil
+	return all
 }
 
 func outboxKinds() []OutboxKind {

@@ -52,7 +52,7 @@ func publicTexts(t *testing.T, id uuid.UUID, lang string) map[string][]string {
 	for _, linked := range []bool{false, true} {
 		add("link", prefix+h.linkText(s, false, linked))
 	}
-	for _, p := range []phrase{words.balanceInPrivate, words.nothingToCancel, words.tooLateToCancel} {
+	for _, p := range []phrase{words.balanceInPrivate, words.nothingToCancel, words.tooLateToCancel, words.lastAnswer} {
 		add("command", prefix+s.say(p)+s.number())
 	}
 	add("command", prefix+words.cancelledQuietly.say(lang, id)+reference(o))

@@ -48,6 +48,7 @@ type wording struct {
 	howToLink, linkedAlready, linkByMail phrase // of the last: 3 is the address
 	balanceInPrivate, balance, held      phrase
 	nothingToCancel, tooLateToCancel     phrase
+	lastAnswer                           phrase
 }
 
 // words are constant.
@@ -335,5 +336,15 @@ var words = wording{
 			"This request cannot be cancelled any more.",
 			"It is too late to cancel this request.",
 			"This request is closed: it can no longer be cancelled.",
+		}},
+	lastAnswer: phrase{
+		[]string{
+			"Beaucoup de messages en peu de temps : nous répondrons de nouveau demain.",
+			"C'est notre dernière réponse pour aujourd'hui : vos messages sont trop nombreux.",
+			"Trop de messages en 24 heures : la suite demain, s'il vous plaît.",
+		}, []string{
+			"Many messages in a short time: we will answer again tomorrow.",
+			"This is our last answer for today: there are too many messages from you.",
+			"Too many messages in 24 hours: more tomorrow, please.",
 		}},
 }
