@@ -29,7 +29,10 @@ var update = flag.Bool("update", false, "write what the commands print now into 
 // the one of main in three things: its clock is steered, its random numbers
 // repeat, and its log goes to a file.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tweetledger": func() { os.Exit(tweetledger()) }})
+	testscript.Main(m, map[string]func(){
+		"tweetledger": func() { os.Exit(tweetledger()) },
+		soakCommand:   func() { os.Exit(soakService()) },
+	})
 }
 
 // What only this binary reads from the environment.

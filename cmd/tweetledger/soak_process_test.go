@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tweetledger/adapters/notify"
+	"tweetledger/adapters/twitter"
+	"tweetledger/adapters/twitter/xsim"
+	"tweetledger/internal/metrics"
+	"tweetledger/internal/payments"
+	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+)
+
+// soakCommand is this binary as the service that the soak kills.
+const soakCommand = "tweetledger-soak"
+
+// soakOrders is what the service is told beside its configuration, in the
+// environment variable soakVariable.
+type soakOrders struct {
+	XURL  string
+	Began time.Time // of the clock, by the wall
+	Base  time.Time
+}
+
+const soakVariable = "TWEETLEDGER_TEST_SOAK"
+
+// soakProcess is the service in a process of its own.
+type soakProcess struct {
+	cmd    *exec.Cmd
+	errors *strings.Builder
+	hook   http.Handler // its webhook
+}
+
+// start starts a process and waits until it takes what comes to its webhook.
+func (s *soak) start() {
+	s.t.Helper()
+	orders, err := json.Marshal(soakOrders{XURL: s.xURL, Began: s.clock.began, Base: s.clock.base})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p := &soakProcess{cmd: exec.CommandContext(s.ctx, soakCommand), errors: &strings.Builder{}}
+	p.cmd.Env = append(os.Environ(), soakVariable+"="+string(orders))
+	for name, value := range s.variables {
+		p.cmd.Env = append(p.cmd.Env, name+"="+value)
+	}
+	p.cmd.Stderr = p.errors
+	out, err := p.cmd.StdoutPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	address, parseErr := url.Parse(strings.TrimSpace(line))
+	if err != nil || parseErr != nil {
+		s.t.Fatalf("the service says %q, %v: %v, %s", line, err, errors.Join(parseErr, p.cmd.Wait()), p.errors)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(address)
+	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	p.hook = proxy
+	s.now.Store(p)
+}
+
+// kill ends the process without letting it finish anything.
+func (s *soak) kill() {
+	s.t.Helper()
+	s.stop(syscall.SIGKILL)
+	s.kills++
+}
+
+// end lets the process finish, as an operator would.
+func (s *soak) end() {
+	s.t.Helper()
+	s.stop(syscall.SIGTERM)
+}
+
+func (s *soak) stop(with syscall.Signal) {
+	s.t.Helper()
+	p := s.now.Swap(nil)
+	if err := p.cmd.Process.Signal(with); err != nil {
+		s.t.Fatalf("the service ended by itself: %v, %s", errors.Join(err, p.cmd.Wait()), p.errors)
+	}
+	err := p.cmd.Wait()
+	if killed := with == syscall.SIGKILL; killed != (err != nil) || (killed && err.Error() != "signal: killed") {
+		s.t.Fatalf("%v of the service: %v, %s", with, err, p.errors)
+	}
+}
+
+// soakService is the process: the service as "serve" runs it, on fast time, and
+// customers who confirm. It ends with what started it.
+func soakService() int {
+	var orders soakOrders
+	if err := json.Unmarshal([]byte(os.Getenv(soakVariable)), &orders); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailed
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	clock := fastClock{began: orders.Began, base: orders.Base}
+	env := steered(time.Now(), strings.NewReader(""), io.Discard, io.Discard, os.Getenv)
+	env.now = clock.Now
+	a := &app{environment: env, registry: metrics.New()}
+	err := soakServe(ctx, a, clock, orders.XURL)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	if err = errors.Join(err, a.close()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func soakServe(ctx context.Context, a *app, clock fastClock, xURL string) error {
+	service, settings, err := soakPayments(ctx, a)
+	if err != nil {
+		return err
+	}
+	settings.Twitter.APIURL, settings.Twitter.Compliance, settings.Twitter.DirectMessages, settings.Twitter.Webhook = xURL, true, true, true
+	client, err := twitter.NewClient(twitter.Options{BaseURL: xURL, AppToken: twitter.StaticToken(xsim.DefaultAppToken), UserToken: twitter.StaticToken("xsim-user-" + stageBank),
+		HTTPClient: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}, Clock: clock.Now, After: clock.After})
+	if err != nil {
+		return err
+	}
+	w := worker{service: service, client: client, settings: settings, log: slog.New(slog.DiscardHandler), notifier: notify.NewRecorder(io.Discard), woken: make(chan struct{}, 1)}
+	webhook, err := w.webhookHandler()
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: webhook, ReadHeaderTimeout: time.Minute}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		return errors.Join(ctx.Err(), server.Close())
+	})
+	every := func(interval time.Duration, woken chan struct{}, what string, work func(context.Context) (int, error)) {
+		group.Go(func() error { return w.repeat(ctx, interval/soakFactor, woken, what, work) })
+	}
+	every(outboxInterval, nil, "deliver", w.deliver)
+	every(inboxInterval, w.woken, "inbox", func(ctx context.Context) (int, error) { return service.HandlePending(ctx, workBatch) })
+	every(sweepInterval, nil, "purge", func(ctx context.Context) (int, error) { return service.PurgeDeletions(ctx, workBatch) })
+	customers := &soakCustomers{app: a, service: service, clock: clock}
+	every(sweepInterval, nil, "confirm", func(ctx context.Context) (int, error) { return 0, customers.confirm(ctx) })
+	ways := newWays(w)
+	ways.pause = func(ctx context.Context, d time.Duration) error { return pause(ctx, d/soakFactor) }
+	group.Go(func() error { return ways.run(ctx) })
+	fmt.Println("http://" + listener.Addr().String())
+	return group.Wait()
+}
+
+// soakPayments opens the service with a lease on outgoing rows that is long in fast
+// time: on a slow machine a short one would run out while a row is sent.
+func soakPayments(ctx context.Context, a *app) (*payments.Service, settings, error) {
+	book, err := a.openBook(ctx)
+	if err != nil {
+		return nil, settings{}, err
+	}
+	set, err := a.settings()
+	if err != nil {
+		return nil, settings{}, err
+	}
+	config, err := set.payments()
+	if err != nil {
+		return nil, settings{}, err
+	}
+	config.Outbox.Lease = soakFactor * time.Second
+	parser, err := twitter.NewParser(set.parser())
+	if err != nil {
+		return nil, settings{}, err
+	}
+	service, err := payments.New(book, config, parser, payments.Options{Random: a.random})
+	return service, set, err
+}
+
+// soakCustomers are the customers who confirm.
+type soakCustomers struct {
+	app     *app
+	service *payments.Service
+	clock   fastClock
+	tried   sync.Map // orders whose confirmation was asked for, and refused for good
+}
+
+func (c *soakCustomers) confirm(ctx context.Context) error {
+	var waiting []payments.Order
+	err := c.app.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) (err error) {
+		waiting, err = toConfirm(ctx, tx, c.clock.Now())
+		return err
+	})
+	for _, o := range waiting {
+		if _, again := c.tried.Load(o.ID); again || err != nil {
+			continue
+		}
+		_, confirmErr := c.service.Confirm(ctx, payments.ConfirmRequest{OrderID: o.ID, Code: soakCode, Actor: "soak"})
+		if ledger.CodeOf(confirmErr) == ledger.CodeConflict {
+			c.tried.Store(o.ID, true)
+		} else if confirmErr != nil {
+			return confirmErr
+		}
+	}
+	return err
+}
+
+// toConfirm returns the orders that customers are about to confirm: every fifth of
+// the newest.
+func toConfirm(ctx context.Context, tx *sqldb.Tx, now time.Time) ([]payments.Order, error) {
+	all, err := payments.ListOrders(ctx, tx, payments.OrderFilter{State: payments.StateAwaitingConfirmation, From: now.Add(-10 * time.Minute), Limit: payments.MaxPage})
+	var fifth []payments.Order
+	for _, o := range all {
+		if o.ID[0]%5 == 0 {
+			fifth = append(fifth, o)
+		}
+	}
+	return fifth, err
+}
