@@ -147,6 +147,9 @@ func (r VoidHoldRequest) Validate() error {
 	if r.HoldID == uuid.Nil {
 		return Errorf(CodeInvalid, "name the hold to release").InField("hold_id")
 	}
+	if r.Expired && r.Key == ExpiryKey(r.HoldID) {
+		return nil
+	}
 	return validateKey(r.Key)
 }
 

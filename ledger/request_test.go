@@ -229,6 +229,23 @@ func TestHoldRequestsAreChecked(t *testing.T) {
 	wantField(t, "nothing to reverse", rev.Validate(), "transaction_id")
 }
 
+// Nobody takes the key under which a hold will expire, but the one who lets it expire.
+func TestExpiryKeysAreReserved(t *testing.T) {
+	void := voidHold()
+	key := ledger.ExpiryKey(void.HoldID)
+	void.Key, void.Expired = key, true
+	wantField(t, "expiry", void.Validate(), "")
+	void.Expired = false
+	wantField(t, "void under the key of an expiry", void.Validate(), "key")
+	void.Expired, void.HoldID = true, uuid.New()
+	wantField(t, "expiry of another hold", void.Validate(), "key")
+	post, held, rev, part := transfer(), hold(), reverse(), postHold()
+	post.Key, held.Key, rev.Key, part.Key = key, key, key, key
+	for name, r := range map[string]ledger.Request{"transfer": post, "hold": held, "reversal": rev, "part of a hold": part} {
+		wantField(t, name+" under the key of an expiry", r.Validate(), "key")
+	}
+}
+
 // The ids are part of every book's format: a change would make every key look
 // new, and every system account.
 func TestIDsAreForEver(t *testing.T) {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"regexp"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -113,9 +114,19 @@ func Printable(s string, most int) bool {
 	return true
 }
 
+// expiryPrefix begins the keys of ExpiryKey. Nothing else may: who took one before
+// its hold expires would keep it from expiring.
+const expiryPrefix = "expire:"
+
+// ExpiryKey returns the idempotency key under which sweepers let a hold expire.
+func ExpiryKey(hold uuid.UUID) string { return expiryPrefix + hold.String() }
+
 func validateKey(key string) error {
 	if !Printable(key, MaxKey) {
 		return Errorf(CodeInvalid, "the idempotency key must be 1 to %d bytes of printable text", MaxKey).InField("key")
+	}
+	if strings.HasPrefix(key, expiryPrefix) {
+		return Errorf(CodeInvalid, "keys that begin with %s are those of holds that expire; choose another", expiryPrefix).InField("key")
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (e *Engine) ExpireHolds(ctx context.Context, limit int) (int, error) {
 	}
 	requests := make([]ledger.Request, len(due))
 	for i, h := range due {
-		requests[i] = ledger.VoidHoldRequest{Key: "expire:" + h.ID.String(), HoldID: h.ID, Expired: true}
+		requests[i] = ledger.VoidHoldRequest{Key: ledger.ExpiryKey(h.ID), HoldID: h.ID, Expired: true}
 	}
 	outcomes, err := e.Submit(ctx, requests)
 	if err != nil {
