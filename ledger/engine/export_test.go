@@ -28,3 +28,6 @@ func (e *Engine) Hope() { e.caution.Store(0) }
 
 // BeCautious lets all batches look before they write.
 func (e *Engine) BeCautious() { e.caution.Store(1 << 32) }
+
+// SealedPostings is the query that reads all sealed postings.
+const SealedPostings = sealedPostings

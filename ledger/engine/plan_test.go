@@ -2,11 +2,13 @@ package engine_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"tweetledger/internal/sqldb"
 	"tweetledger/internal/sqldb/sqltest"
 	"tweetledger/ledger"
+	"tweetledger/ledger/engine"
 )
 
 // What PostgreSQL planned for a small book must not read all of a larger one for
@@ -41,5 +43,24 @@ func TestNewPostingsAreCheckedByIndex(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Verify must read a large book in the order in which it lies on the disk.
+func TestSealedPostingsAreReadPageByPage(t *testing.T) {
+	w := newWorld(t, sqltest.SQLite(t))
+	var plan []string
+	w.read(func(ctx context.Context, tx *sqldb.Tx) error {
+		plan = nil
+		return tx.Each(ctx, "EXPLAIN QUERY PLAN "+engine.SealedPostings, nil, func(rows *sqldb.Rows) error {
+			var id, parent, unused int64
+			var step string
+			err := rows.Scan(&id, &parent, &unused, &step)
+			plan = append(plan, step)
+			return err
+		})
+	})
+	if steps := strings.Join(plan, "; "); !strings.HasPrefix(steps, "SCAN g; ") || !strings.HasSuffix(steps, "SEARCH p USING PRIMARY KEY (page_id=?)") {
+		t.Errorf("the postings are read like this: %s", steps)
 	}
 }

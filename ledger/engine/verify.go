@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 
@@ -121,6 +123,7 @@ type verifier struct {
 	lastPage int64               // of the sealed pages that are done
 	accounts map[int64]*verified // by number
 	numbers  map[uuid.UUID]int64
+	seeds    [2]maphash.Seed // of places
 }
 
 // verified is an account with its balance as computed.
@@ -143,21 +146,78 @@ func (v *verifier) readAccounts(ctx context.Context) error {
 	})
 }
 
+// places is what a set of transactions and their places comes to: for each a number
+// that depends on all of it and on a seed that nobody knows beforehand, summed modulo
+// 2^64, twice. That two sets differ and come to the same has the odds of guessing
+// 128 bits.
+type places struct{ count, one, other uint64 }
+
+// readPlaces returns what a query's rows of id, page and line come to. It reads them
+// in the order in which they lie.
+func (v *verifier) readPlaces(ctx context.Context, query string) (places, error) {
+	var sum places
+	var row [uuidSize + 8 + 8]byte
+	err := v.tx.Each(ctx, query, nil, func(rows *sqldb.Rows) error {
+		var id uuid.UUID
+		var page, line int64
+		err := rows.Scan(&id, &page, &line)
+		copy(row[:], id[:])
+		binary.BigEndian.PutUint64(row[uuidSize:], uint64(page))
+		binary.BigEndian.PutUint64(row[uuidSize+8:], uint64(line))
+		sum.count++
+		sum.one += maphash.Bytes(v.seeds[0], row[:])
+		sum.other += maphash.Bytes(v.seeds[1], row[:])
+		return err
+	})
+	return sum, err
+}
+
+// uuidSize is that of a UUID in bytes.
+const uuidSize = 16
+
 // readRequests checks that every transaction has its request, and that every
-// request points to a transaction, a hold or a release.
+// request points to a transaction, a hold or a release. Looking up each in the other
+// table would read a large book in random order, twice: that is left to books in
+// which the two differ.
 func (v *verifier) readRequests(ctx context.Context) error {
-	for _, check := range []struct{ what, want, query string }{
-		{"transaction", "the place that its request names", `SELECT p.transaction_id FROM postings AS p
-			LEFT JOIN requests AS r ON r.id = p.transaction_id WHERE p.ordinal = 0 AND (r.id IS NULL OR r.page_id IS NULL OR r.page_id <> p.page_id OR r.line <> p.line)`},
-		{"request", "a transaction where it says", `SELECT r.id FROM requests AS r LEFT JOIN postings AS p ON p.page_id = r.page_id AND p.line = r.line
-			WHERE r.page_id IS NOT NULL AND (p.transaction_id IS NULL OR p.transaction_id <> r.id)`},
+	made, err := v.readPlaces(ctx, "SELECT transaction_id, page_id, line FROM postings WHERE ordinal = 0")
+	if err != nil {
+		return err
+	}
+	asked, err := v.readPlaces(ctx, "SELECT id, page_id, COALESCE(line, -1) FROM requests WHERE page_id IS NOT NULL")
+	if err != nil {
+		return err
+	}
+	if made != asked {
+		if err := v.namePlaces(ctx); err != nil {
+			return err
+		}
+	}
+	return v.reportIDs(ctx, []idCheck{
 		{"request", "a hold, or the release of one", `SELECT r.id FROM requests AS r LEFT JOIN holds AS h ON h.id = r.id
 			LEFT JOIN hold_releases AS l ON l.id = r.id WHERE r.page_id IS NULL AND h.id IS NULL AND l.id IS NULL`},
 		{"hold", "its request", `SELECT h.id FROM holds AS h LEFT JOIN requests AS r ON r.id = h.id
 			WHERE r.id IS NULL OR r.page_id IS NOT NULL OR r.request_hash <> h.request_hash`},
 		{"release", "its request", `SELECT l.id FROM hold_releases AS l LEFT JOIN requests AS r ON r.id = l.id
 			WHERE r.id IS NULL OR r.page_id IS NOT NULL OR r.request_hash <> l.request_hash`},
-	} {
+	})
+}
+
+// namePlaces reports which transactions and requests do not fit together.
+func (v *verifier) namePlaces(ctx context.Context) error {
+	return v.reportIDs(ctx, []idCheck{
+		{"transaction", "the place that its request names", `SELECT p.transaction_id FROM postings AS p
+			LEFT JOIN requests AS r ON r.id = p.transaction_id WHERE p.ordinal = 0 AND (r.id IS NULL OR r.page_id IS NULL OR r.page_id <> p.page_id OR r.line <> p.line)`},
+		{"request", "a transaction where it says", `SELECT r.id FROM requests AS r LEFT JOIN postings AS p ON p.page_id = r.page_id AND p.line = r.line
+			WHERE r.page_id IS NOT NULL AND (p.transaction_id IS NULL OR p.transaction_id <> r.id)`},
+	})
+}
+
+// idCheck is a query for the ids of what is not as wanted.
+type idCheck struct{ what, want, query string }
+
+func (v *verifier) reportIDs(ctx context.Context, checks []idCheck) error {
+	for _, check := range checks {
 		err := v.tx.Each(ctx, fmt.Sprintf("%s ORDER BY 1 LIMIT %d", check.query, maxDifferences), nil, func(rows *sqldb.Rows) error {
 			var id uuid.UUID
 			err := rows.Scan(&id)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"time"
@@ -22,7 +23,8 @@ const (
 )
 
 func (e *Engine) newVerifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
-	v := &verifier{engine: e, options: o, report: &Report{}, lastPage: -1, accounts: map[int64]*verified{}, numbers: map[uuid.UUID]int64{}}
+	v := &verifier{engine: e, options: o, report: &Report{}, lastPage: -1, accounts: map[int64]*verified{}, numbers: map[uuid.UUID]int64{},
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 	err := e.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		v.tx = tx
 		kept, err := keptStart(ctx, tx)
