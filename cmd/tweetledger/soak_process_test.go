@@ -121,7 +121,7 @@ func soakService() int {
 	env := steered(time.Now(), strings.NewReader(""), io.Discard, io.Discard, os.Getenv)
 	env.now = clock.Now
 	a := &app{environment: env, registry: metrics.New()}
-	err := soakServe(ctx, a, clock, orders.XURL)
+	err := soakServe(ctx, a, clock, orders.XURL, os.Stdout)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -132,7 +132,8 @@ func soakService() int {
 	return exitOK
 }
 
-func soakServe(ctx context.Context, a *app, clock fastClock, xURL string) error {
+// soakServe serves until ctx ends, and writes to out where its webhook is.
+func soakServe(ctx context.Context, a *app, clock fastClock, xURL string, out io.Writer) error {
 	service, settings, err := soakPayments(ctx, a)
 	if err != nil {
 		return err
@@ -175,7 +176,9 @@ func soakServe(ctx context.Context, a *app, clock fastClock, xURL string) error 
 	ways := newWays(w)
 	ways.pause = func(ctx context.Context, d time.Duration) error { return pause(ctx, d/soakFactor) }
 	group.Go(func() error { return ways.run(ctx) })
-	fmt.Println("http://" + listener.Addr().String())
+	if _, err := fmt.Fprintln(out, "http://"+listener.Addr().String()); err != nil {
+		return err
+	}
 	return group.Wait()
 }
 

@@ -8,8 +8,8 @@ import (
 	"tweetledger/ledger/engine"
 )
 
-// BenchmarkMessageToOrder takes commands from the channel to a held order, one
-// after the other, on the embedded engine.
+// BenchmarkMessageToOrder takes commands from the channel to a held order on the
+// embedded engine: each handled as it comes, or when a hundred wait.
 func BenchmarkMessageToOrder(b *testing.B) {
 	e := engine.New(sqltest.SQLite(b), engine.Options{})
 	b.Cleanup(e.Close)
@@ -32,13 +32,28 @@ func BenchmarkMessageToOrder(b *testing.B) {
 	_, err = s.TopUp(b.Context(), "c-000001", 1_000_000_000_00, "charge-1")
 	check(err)
 	w := &world{clock: &clock{now: e.Now()}}
-	for b.Loop() {
+	receive := func() payments.Received {
 		received, err := s.Receive(b.Context(), w.message(marie, "pay 0.01 "+yoann+" yoann_test"))
 		check(err)
-		handled, err := s.Handle(b.Context(), received.ID)
-		check(err)
-		if handled.Outcome != payments.OutcomeOrder {
-			b.Fatalf("became %+v", handled)
-		}
+		return received
 	}
+	b.Run("each", func(b *testing.B) {
+		for b.Loop() {
+			handled, err := s.Handle(b.Context(), receive().ID)
+			check(err)
+			if handled.Outcome != payments.OutcomeOrder {
+				b.Fatalf("became %+v", handled)
+			}
+		}
+	})
+	b.Run("together", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			receive()
+			if i%100 != 99 {
+				continue
+			}
+			_, err := s.HandlePending(b.Context(), 100)
+			check(err)
+		}
+	})
 }

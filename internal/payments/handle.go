@@ -40,6 +40,24 @@ func (s *Service) Handle(ctx context.Context, messageID uuid.UUID) (Handled, err
 	return handled, nil
 }
 
+// handleTogether bounds the messages that one transaction handles: more save little,
+// and keep the wallets of their payers locked for longer.
+const handleTogether = 25
+
+// together handles a few messages in one transaction, one after the other. Where one
+// of them fails none is handled.
+func (s *Service) together(ctx context.Context, ids []uuid.UUID) error {
+	return s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		for _, id := range ids {
+			h := handling{Service: s, tx: tx, now: s.engine.Now()}
+			if _, err := h.message(ctx, id); err != nil {
+				return fmt.Errorf("handle message %s: %w", id, err)
+			}
+		}
+		return nil
+	})
+}
+
 // Bounds of the work on one message that keeps failing.
 const (
 	maxHandleAttempts  = 10
@@ -48,8 +66,9 @@ const (
 )
 
 // HandlePending handles the messages that are due, oldest first, at most limit of
-// them, and returns how many it handled. One that fails is tried again later, and
-// after ten times left to staff; the others go on. The error is the first failure.
+// them, a few in one transaction, and returns how many it handled. One that fails is tried again later, and
+// after ten times left to staff; the others go on. The error tells
+// of all failures.
 func (s *Service) HandlePending(ctx context.Context, limit int) (int, error) {
 	if err := sqldb.CheckPage(limit, MaxPage); err != nil {
 		return 0, err
@@ -68,22 +87,39 @@ func (s *Service) HandlePending(ctx context.Context, limit int) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("look for messages to handle: %w", err)
 	}
-	handled, first := 0, error(nil)
-	for _, id := range due {
-		if _, err := s.Handle(ctx, id); err != nil {
-			if ctx.Err() != nil || ledger.CodeOf(err) == ledger.CodeUnavailable {
-				return handled, err
-			}
-			s.log.ErrorContext(ctx, "message not handled", "message", id, "error", err)
-			first = errors.Join(first, err)
-			if err := s.postpone(ctx, id); err != nil {
-				return handled, errors.Join(first, err)
-			}
+	handled, failed := 0, error(nil)
+	for ids := range slices.Chunk(due, handleTogether) {
+		err := s.together(ctx, ids)
+		switch {
+		case err == nil:
+			handled += len(ids)
 			continue
+		case giveUp(ctx, err):
+			return handled, errors.Join(failed, err)
 		}
-		handled++
+		for _, id := range ids { // so that only those wait that fail
+			_, err := s.Handle(ctx, id)
+			switch {
+			case err == nil:
+				handled++
+			case giveUp(ctx, err):
+				return handled, errors.Join(failed, err)
+			default:
+				s.log.ErrorContext(ctx, "message not handled", "message", id, "error", err)
+				failed = errors.Join(failed, err)
+				if err := s.postpone(ctx, id); err != nil {
+					return handled, errors.Join(failed, err)
+				}
+			}
+		}
 	}
-	return handled, first
+	return handled, failed
+}
+
+// giveUp reports whether an error is not a message's: the process stops, or the
+// database is away.
+func giveUp(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || ledger.CodeOf(err) == ledger.CodeUnavailable
 }
 
 // postpone counts a failure to handle a message.
