@@ -67,6 +67,7 @@ type endpoint string
 const (
 	endpointStream     endpoint = "stream"
 	endpointCompliance endpoint = "compliance"
+	endpointGone       endpoint = "user_compliance"
 	endpointRules      endpoint = "rules"
 	endpointMentions   endpoint = "mentions"
 	endpointSearch     endpoint = "search"

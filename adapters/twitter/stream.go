@@ -62,17 +62,32 @@ func (c *Client) filtered(handle Handler) following {
 // Compliance reads one partition (1 to 4) of the compliance stream and hands
 // each deletion to handle, in the way of Stream.
 func (c *Client) Compliance(ctx context.Context, partition int, handle func(context.Context, payments.Deletion) error) error {
-	what := call{endpoint: endpointCompliance, method: http.MethodGet, path: "/2/tweets/compliance/stream", token: c.opts.AppToken,
-		query: url.Values{"partition": {strconv.Itoa(partition)}}}
+	return follow(ctx, c, partition, endpointCompliance, "/2/tweets/compliance/stream", decodeDeletion,
+		func(d payments.Deletion) string { return d.ID }, handle)
+}
+
+// UserCompliance reads one partition (1 to 4) of the compliance stream of accounts and
+// hands each account that is deleted, suspended or protected to handle, in the way of
+// Stream.
+func (c *Client) UserCompliance(ctx context.Context, partition int, handle func(context.Context, payments.AuthorGone) error) error {
+	return follow(ctx, c, partition, endpointGone, "/2/users/compliance/stream", decodeAuthorGone,
+		func(g payments.AuthorGone) string { return g.AuthorID }, handle)
+}
+
+// follow reads a partition of a compliance stream. decode says false of what changes
+// nothing here.
+func follow[T any](ctx context.Context, c *Client, partition int, from endpoint, path string, decode func([]byte) (T, bool, error), id func(T) string,
+	handle func(context.Context, T) error) error {
+	what := call{endpoint: from, method: http.MethodGet, path: path, token: c.opts.AppToken, query: url.Values{"partition": {strconv.Itoa(partition)}}}
 	return c.follow(ctx, following{what: what, onEvent: func(ctx context.Context, data json.RawMessage, _ []byte) error {
-		deletion, ok, err := decodeDeletion(data)
+		event, ok, err := decode(data)
 		if err != nil {
 			c.unreadable(ctx, viaCompliance, data, err)
 		}
 		if err != nil || !ok {
 			return nil
 		}
-		return c.offer(ctx, viaCompliance, deletion.ID, func() error { return handle(ctx, deletion) })
+		return c.offer(ctx, viaCompliance, id(event), func() error { return handle(ctx, event) })
 	}})
 }
 

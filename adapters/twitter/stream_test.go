@@ -316,6 +316,49 @@ func TestComplianceStream(t *testing.T) {
 	}
 }
 
+// TestUserComplianceStream hears of accounts that are deleted, suspended and protected,
+// and of nothing else.
+func TestUserComplianceStream(t *testing.T) {
+	w := newWorld(t)
+	gone := make(chan payments.AuthorGone)
+	ctx, stop := context.WithCancel(w.ctx)
+	defer stop()
+	ended := make(chan error, 4)
+	for partition := 1; partition <= 4; partition++ {
+		go func() {
+			ended <- w.client.UserCompliance(ctx, partition, func(ctx context.Context, g payments.AuthorGone) error {
+				select {
+				case gone <- g:
+				case <-ctx.Done():
+				}
+				return nil
+			})
+		}()
+	}
+	if err := w.sim.WaitForUserStreams(w.ctx, 4); err != nil {
+		t.Fatal(err)
+	}
+	for author, act := range map[string]func(string){marieID: w.sim.Leave, yoannID: w.sim.Suspend, "700000103": w.sim.Protect} {
+		w.sim.AddUser(author, "user_"+author, "")
+		w.clock.advance(time.Minute)
+		act(author)
+		select {
+		case g := <-gone:
+			if g != (payments.AuthorGone{Channel: "twitter", AuthorID: author, At: w.clock.Now()}) {
+				t.Errorf("%+v", g)
+			}
+		case <-w.ctx.Done():
+			t.Fatal("nothing came")
+		}
+	}
+	stop()
+	for range 4 {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+}
+
 func TestStreamLeavesNoGoroutines(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("streams", func(t *testing.T) {

@@ -285,34 +285,3 @@ func DecodeEvent(raw []byte, via string) (payments.Message, error) {
 func isNull(raw json.RawMessage) bool {
 	return len(raw) == 0 || bytes.Equal(raw, []byte("null"))
 }
-
-// complianceEvent is what the compliance stream says about a post.
-type complianceEvent struct {
-	Delete *struct {
-		Tweet struct {
-			ID       numericID `json:"id"`
-			AuthorID numericID `json:"author_id"`
-		} `json:"tweet"`
-		EventAt string `json:"event_at"`
-	} `json:"delete"`
-}
-
-// decodeDeletion reads one event of the compliance stream. False without an
-// error is an event of another kind (withheld, drop, edit), which changes nothing here.
-func decodeDeletion(raw []byte) (payments.Deletion, bool, error) {
-	var c complianceEvent
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return payments.Deletion{}, false, jsonError("the compliance event", err)
-	}
-	if c.Delete == nil {
-		return payments.Deletion{}, false, nil
-	}
-	if c.Delete.Tweet.ID == "" {
-		return payments.Deletion{}, false, ledger.Errorf(ledger.CodeInvalid, "the deletion names no post").InField("delete.tweet.id")
-	}
-	at, err := time.Parse(time.RFC3339, c.Delete.EventAt)
-	if err != nil {
-		return payments.Deletion{}, false, ledger.Errorf(ledger.CodeInvalid, "post %s was deleted at %q, which is not a time", c.Delete.Tweet.ID, clip(c.Delete.EventAt)).InField("delete.event_at")
-	}
-	return payments.Deletion{Channel: Channel, ID: string(c.Delete.Tweet.ID), AuthorID: string(c.Delete.Tweet.AuthorID), At: at.UTC()}, true, nil
-}

@@ -243,6 +243,7 @@ const (
 	outboxInterval = time.Second
 	inboxInterval  = 5 * time.Second
 	sweepInterval  = time.Minute
+	goneInterval   = time.Hour // X gives 24 hours, and all texts are looked at
 	sealInterval   = time.Second
 	dueInterval    = time.Minute // looks whether a job of an interval is due
 	gaugeInterval  = 15 * time.Second
@@ -264,6 +265,9 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	every(sweepInterval, "expire orders", func(ctx context.Context) (int, error) { return w.service.ExpireOrders(ctx, workBatch) })
 	every(sweepInterval, "expire holds", func(ctx context.Context) (int, error) { return w.service.Engine().ExpireHolds(ctx, workBatch) })
 	every(sweepInterval, "purge texts", func(ctx context.Context) (int, error) { return w.service.PurgeTexts(ctx, workBatch) })
+	every(goneInterval, "purge texts of accounts that are gone", func(ctx context.Context) (int, error) {
+		return w.service.PurgeGone(ctx, twitter.Channel, workBatch)
+	})
 	every(sweepInterval, "forget deletions", func(ctx context.Context) (int, error) { return w.service.PurgeDeletions(ctx, workBatch) })
 	if w.outbox != nil {
 		every(gaugeInterval, "measure the outbox", func(ctx context.Context) (int, error) { return 0, w.outbox.measure(ctx, w.service.Engine()) })

@@ -125,6 +125,11 @@ func (w *ways) hold(ctx context.Context) error {
 			group.Go(func() error {
 				return w.persist(groupCtx, "deletions", func(ctx context.Context) error { return w.compliance(ctx, partition) })
 			})
+			group.Go(func() error {
+				return w.persist(groupCtx, "accounts that are gone", func(ctx context.Context) error {
+					return w.client.UserCompliance(ctx, partition, w.service.NoteAuthorGone)
+				})
+			})
 		}
 	}
 	group.Go(func() error { return w.readMentions(groupCtx) })

@@ -142,6 +142,22 @@ func TestDeletionByWebhookAndComplianceStream(t *testing.T) {
 	}
 }
 
+// TestAccountThatIsGone suspends a payer's account: what it wrote loses its text.
+func TestAccountThatIsGone(t *testing.T) {
+	s := newStage(t, xsim.Options{})
+	p := s.serve(func(s *settings) { s.Twitter.Compliance = true })
+	if err := s.sim.WaitForUserStreams(s.ctx, compliancePartitions); err != nil {
+		t.Fatal(err)
+	}
+	id := s.sim.Tweet(stageMarie, "@SmoneyFR #envoyer 1€ @yoann_test")
+	s.await("the order", func() bool { return p.ordered(id, 1_00) })
+	s.sim.Suspend(stageMarie)
+	s.await("its text is gone", func() bool {
+		n, err := p.ways.service.PurgeGone(s.ctx, "twitter", workBatch)
+		return err == nil && n == 1
+	})
+}
+
 // TestWebhookNeedsASecret starts no webhook that would believe anybody.
 func TestWebhookNeedsASecret(t *testing.T) {
 	s := newStage(t, xsim.Options{})

@@ -74,18 +74,25 @@ func (s *Service) Delete(ctx context.Context, d Deletion) (Deleted, error) {
 
 // rememberDeletion keeps a deletion for messages that are not here yet.
 func (s *Service) rememberDeletion(ctx context.Context, tx *sqldb.Tx, d Deletion, now time.Time) error {
-	term := s.config.TextRetention
-	if d.AuthorID != "" {
-		switch _, err := FindLink(ctx, tx, d.Channel, d.AuthorID); {
-		case ledger.CodeOf(err) == ledger.CodeNotFound:
-			term = min(term, strangerDeletionTerm)
-		case err != nil:
-			return err
-		}
+	term, err := s.deletionTerm(ctx, tx, d.Channel, d.AuthorID)
+	if err != nil {
+		return err
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO deletions (channel, message_id, author_id, deleted_at, expires_at) VALUES ($1, $2, $3, $4, $5)
+	_, err = tx.Exec(ctx, `INSERT INTO deletions (channel, message_id, author_id, deleted_at, expires_at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (channel, message_id) DO NOTHING`, d.Channel, d.ID, d.AuthorID, d.At, now.Add(term))
 	return err
+}
+
+// deletionTerm is how long a deletion by an author is remembered; of an unknown one, "".
+func (s *Service) deletionTerm(ctx context.Context, tx *sqldb.Tx, channel, authorID string) (time.Duration, error) {
+	if authorID == "" {
+		return s.config.TextRetention, nil
+	}
+	_, err := FindLink(ctx, tx, channel, authorID)
+	if ledger.CodeOf(err) == ledger.CodeNotFound {
+		return min(s.config.TextRetention, strangerDeletionTerm), nil
+	}
+	return s.config.TextRetention, err
 }
 
 // editChain names the versions of a message that one author wrote. A first id alone

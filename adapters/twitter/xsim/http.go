@@ -26,6 +26,7 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("GET /2/tweets/search/stream/rules", s.guard(EndpointRules, app, s.listRules))
 	mux.Handle("POST /2/tweets/search/stream/rules", s.guard(EndpointRules, app, s.changeRules))
 	mux.Handle("GET /2/tweets/compliance/stream", s.guard(EndpointCompliance, app, s.serveCompliance))
+	mux.Handle("GET /2/users/compliance/stream", s.guard(EndpointCompliance, app, s.serveUserCompliance))
 	mux.Handle("GET /2/tweets", s.guard(EndpointLookup, anyone, s.lookup))
 	mux.Handle("POST /2/tweets", s.guard(EndpointCreate, func(c caller) bool { return c.userID != "" }, s.create))
 	mux.Handle("GET /2/users/{id}/mentions", s.guard(EndpointMentions, anyone, s.mentions))

@@ -79,15 +79,18 @@ func (p *player) play(ctx context.Context, step Step) error {
 		p.server.HideFromLookup(p.tweets[step.Of])
 	case "user":
 		p.server.AddUser(step.ID, step.Handle, step.Handle)
-	case "suspend", "protect":
+	case "suspend", "protect", "leave":
 		id, err := p.user(step.User)
 		if err != nil {
 			return err
 		}
-		if step.Do == "suspend" {
+		switch step.Do {
+		case "suspend":
 			p.server.Suspend(id)
-		} else {
+		case "protect":
 			p.server.Protect(id)
+		default:
+			p.server.Leave(id)
 		}
 	case "silence":
 		p.tell("silence for " + step.For.String())

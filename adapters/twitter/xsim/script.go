@@ -73,6 +73,7 @@ func actions() map[string]action {
 		"message":      {needs: []string{"user", "text"}, takes: []string{"to", "times", "every"}},
 		"suspend":      {needs: []string{"user"}},
 		"protect":      {needs: []string{"user"}},
+		"leave":        {needs: []string{"user"}},
 		"fail":         {needs: []string{"endpoint", "status"}, takes: []string{"times", "reset"}},
 		"cut":          timesOnly,
 		"lose":         timesOnly,

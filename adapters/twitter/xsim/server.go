@@ -60,7 +60,8 @@ type Server struct {
 	lastID    uint64
 	rules     []rule
 	filtered  *subscriber
-	listeners map[*subscriber]bool // of the compliance stream
+	listeners map[*subscriber]bool // of the compliance stream of posts
+	watchers  map[*subscriber]bool // of the compliance stream of accounts
 	faults    faults
 	oauth     oauthState
 	joined    chan struct{} // closed and made anew when a stream connects
@@ -95,7 +96,7 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts: opts, closed: make(chan struct{}), users: map[string]*account{}, handles: map[string]string{},
-		tweets: map[string]*tweet{}, written: map[string]bool{}, listeners: map[*subscriber]bool{}, joined: make(chan struct{}),
+		tweets: map[string]*tweet{}, written: map[string]bool{}, listeners: map[*subscriber]bool{}, watchers: map[*subscriber]bool{}, joined: make(chan struct{}),
 		faults: faults{failures: map[Endpoint]*Failure{}},
 	}
 	s.mux = s.routes()
@@ -152,6 +153,17 @@ func (s *Server) Suspend(userID string) {
 	defer s.mu.Unlock()
 	if a := s.users[userID]; a != nil {
 		a.suspended = true
+		s.announceGone("user_suspend", userID)
+	}
+}
+
+// Leave deletes an account: neither it nor its tweets can be seen any more.
+func (s *Server) Leave(userID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.users[userID]; a != nil {
+		a.suspended = true
+		s.announceGone("user_delete", userID)
 	}
 }
 
@@ -161,6 +173,7 @@ func (s *Server) Protect(userID string) {
 	defer s.mu.Unlock()
 	if a := s.users[userID]; a != nil {
 		a.protected = true
+		s.announceGone("user_protect", userID)
 	}
 }
 

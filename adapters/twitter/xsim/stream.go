@@ -90,6 +90,19 @@ func (s *Server) announceDeletion(t *tweet) {
 	}
 }
 
+// announceGone tells the compliance stream of accounts. s.mu is held.
+func (s *Server) announceGone(what, userID string) {
+	event := line(map[string]any{"data": map[string]any{what: map[string]any{
+		"user":     map[string]string{"id": userID},
+		"event_at": s.opts.Clock().UTC().Format(timeFormat),
+	}}})
+	for sub := range s.watchers {
+		if sub.partition == partitionOf(userID) {
+			sub.send(message{line: event})
+		}
+	}
+}
+
 // partitions is how many parts X's compliance stream is read in.
 const partitions = 4
 
@@ -126,6 +139,15 @@ func (s *Server) serveFiltered(w http.ResponseWriter, r *http.Request) {
 
 // serveCompliance is GET /2/tweets/compliance/stream.
 func (s *Server) serveCompliance(w http.ResponseWriter, r *http.Request) {
+	s.servePartition(w, r, s.listeners)
+}
+
+// serveUserCompliance is GET /2/users/compliance/stream.
+func (s *Server) serveUserCompliance(w http.ResponseWriter, r *http.Request) {
+	s.servePartition(w, r, s.watchers)
+}
+
+func (s *Server) servePartition(w http.ResponseWriter, r *http.Request, listeners map[*subscriber]bool) {
 	partition, err := strconv.Atoi(r.URL.Query().Get("partition"))
 	if err != nil || partition < 1 || partition > partitions {
 		invalid(w, "partition", "partition must be 1 to 4")
@@ -133,12 +155,12 @@ func (s *Server) serveCompliance(w http.ResponseWriter, r *http.Request) {
 	}
 	sub := newSubscriber(view{}, partition)
 	s.mu.Lock()
-	s.listeners[sub] = true
+	listeners[sub] = true
 	s.announceJoin()
 	s.mu.Unlock()
 	s.run(w, r, sub)
 	s.mu.Lock()
-	delete(s.listeners, sub)
+	delete(listeners, sub)
 	s.mu.Unlock()
 }
 
@@ -150,12 +172,21 @@ func (s *Server) announceJoin() {
 // WaitForStreams returns when at least filtered streams and compliance streams
 // are connected (filtered is 0 or 1), or with the context's error.
 func (s *Server) WaitForStreams(ctx context.Context, filtered, compliance int) error {
+	return s.waitFor(ctx, func() bool { return len(s.listeners) >= compliance && (filtered == 0 || s.filtered != nil) })
+}
+
+// WaitForUserStreams returns when at least so many compliance streams of accounts are
+// connected, or with the context's error.
+func (s *Server) WaitForUserStreams(ctx context.Context, n int) error {
+	return s.waitFor(ctx, func() bool { return len(s.watchers) >= n })
+}
+
+func (s *Server) waitFor(ctx context.Context, ready func() bool) error {
 	for {
 		s.mu.Lock()
-		joined := s.joined
-		ready := len(s.listeners) >= compliance && (filtered == 0 || s.filtered != nil)
+		joined, there := s.joined, ready()
 		s.mu.Unlock()
-		if ready {
+		if there {
 			return nil
 		}
 		select {
