@@ -131,7 +131,10 @@ func (h *Webhook) account(ctx context.Context, a accountActivity) ([]webhookEven
 		add(raw, m, err)
 	}
 	for _, raw := range a.Directs {
-		m, err := decodeOldDirect(raw, a)
+		m, reader, err := decodeOldDirect(raw, a)
+		if err == nil && reader != h.opts.BankUserID {
+			continue // X delivers for every account that the app may act for
+		}
 		add(raw, m, err)
 	}
 	for _, post := range a.Deleted {
@@ -269,34 +272,34 @@ type oldDirect struct {
 	} `json:"message_create"`
 }
 
-func decodeOldDirect(raw []byte, a accountActivity) (payments.Message, error) {
+// decodeOldDirect returns a direct message, and the numeric id of who it is for.
+func decodeOldDirect(raw []byte, a accountActivity) (m payments.Message, reader string, err error) {
 	var d oldDirect
 	if err := json.Unmarshal(raw, &d); err != nil {
-		return payments.Message{}, jsonError("the direct message", err)
+		return m, "", jsonError("the direct message", err)
 	}
 	sender, reader := string(d.Create.SenderID), string(d.Create.Target.RecipientID)
-	m := payments.Message{Channel: ChannelDirect, ID: string(d.ID), FirstID: string(d.ID), AuthorID: sender, Kind: payments.Direct, Via: ViaWebhook,
+	m = payments.Message{Channel: ChannelDirect, ID: string(d.ID), FirstID: string(d.ID), AuthorID: sender, Kind: payments.Direct, Via: ViaWebhook,
 		ConversationID: directConversation(sender, reader)}
 	switch {
 	case d.Type != "message_create" || m.ID == "":
-		return m, ledger.Errorf(ledger.CodeInvalid, "the event %q is no direct message", clip(d.Type)).InField("type")
+		return m, reader, ledger.Errorf(ledger.CodeInvalid, "the event %q is no direct message", clip(d.Type)).InField("type")
 	case sender == "" || reader == "":
-		return m, ledger.Errorf(ledger.CodeInvalid, "direct message %s names not both who wrote it and to whom", m.ID).InField("message_create")
+		return m, reader, ledger.Errorf(ledger.CodeInvalid, "direct message %s names not both who wrote it and to whom", m.ID).InField("message_create")
 	}
 	if u, ok := a.Users[sender]; ok {
 		if m.AuthorHandle = u.ScreenName; m.AuthorHandle == "" {
 			m.AuthorHandle = u.Data.Username
 		}
 	}
-	var err error
 	if m.CreatedAt, err = milliseconds(d.CreatedAt); err != nil || m.CreatedAt.IsZero() {
-		return m, ledger.Errorf(ledger.CodeInvalid, "direct message %s was created at %q, which is not a time in milliseconds", m.ID, clip(d.CreatedAt)).InField("created_timestamp")
+		return m, reader, ledger.Errorf(ledger.CodeInvalid, "direct message %s was created at %q, which is not a time in milliseconds", m.ID, clip(d.CreatedAt)).InField("created_timestamp")
 	}
 	if m.Text, err = unescape(m.ID, d.Create.Data.Text); err != nil {
-		return m, err
+		return m, reader, err
 	}
 	m.Mentions = mentions(directMentions(d.Create.Data.Entities.named(), m.Text), directory{})
-	return m, nil
+	return m, reader, nil
 }
 
 // directConversation names a conversation of two as X does: both ids, the smaller first.

@@ -199,6 +199,12 @@ func (c *Client) resolve(ctx context.Context, m *payments.Message) error {
 		return nil
 	}
 	users, err := c.users(ctx, unknown)
+	if refused, ok := errors.AsType[*APIError](err); ok && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusNotFound) {
+		// What cannot be a handle names nobody. It must not keep this message, and all
+		// that come with it, from being read for ever.
+		c.opts.Log.WarnContext(ctx, "X looks up no handle of a direct message", "message", m.ID, "error", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("looking up who direct message %s names: %w", m.ID, err)
 	}
@@ -286,12 +292,17 @@ func (c *Client) FindDirect(ctx context.Context, userID, text string, since time
 		return "", fmt.Errorf("looking for a direct message to %s: %w", userID, err)
 	}
 	for _, m := range sent {
-		if m.AuthorID != userID && m.Text == text {
+		if m.AuthorID != userID && withoutAddresses(m.Text) == withoutAddresses(text) {
 			return m.ID, nil
 		}
 	}
 	return "", nil
 }
+
+// sentAddress is an address in a text that was sent: X shows a short one of its own.
+var sentAddress = regexp.MustCompile(`https?://[^\s]+`)
+
+func withoutAddresses(text string) string { return sentAddress.ReplaceAllString(text, "https://") }
 
 // clockGrace is by how much X's clock and ours may differ.
 const clockGrace = time.Minute

@@ -62,6 +62,19 @@ func TestDirectMessagesIn(t *testing.T) {
 	}
 }
 
+// TestDirectMessageWithAHandleThatXRefuses is read, with all others: X answers 400 to
+// whoever looks up what is too long for a handle.
+func TestDirectMessageWithAHandleThatXRefuses(t *testing.T) {
+	w := newWorld(t)
+	begin := w.clock.Now()
+	w.sim.Direct(marieID, bankID, "#envoyer 1€ @abcdefghijklmnopqr")
+	w.sim.Direct(marieID, bankID, "#envoyer 2€ @yoann_test")
+	got, _ := w.readDirect(begin)
+	if len(got) != 2 || len(got[0].Mentions) != 0 || len(got[1].Mentions) != 1 {
+		t.Errorf("read %+v", got)
+	}
+}
+
 // TestDirectMessagesAreReadAgainWhenTheyFail loses nothing where X does not say who is
 // named, or our side fails.
 func TestDirectMessagesAreReadAgainWhenTheyFail(t *testing.T) {
@@ -151,8 +164,16 @@ func TestDirectMessageOfTheOutboxIsSentOnce(t *testing.T) {
 	if sent := w.sim.Directs(marieID); err != nil || len(sent) != 1 || sent[0].ID != id || len(w.sim.Replies()) != 0 {
 		t.Errorf("%q, %v, sent %+v", id, err, sent)
 	}
+	out.Text = "Il commence toujours par https://pay.example/link/ et vous le validerez." // X shows another address
+	w.sim.LoseAnswers(1)
+	if _, err := w.client.Reply(w.ctx, out); err == nil {
+		t.Fatal("the answer was not lost")
+	}
+	if id, err := w.client.Reply(w.ctx, out); err != nil || id == "" || len(w.sim.Directs(marieID)) != 2 {
+		t.Errorf("with an address: %q, %v, sent %+v", id, err, w.sim.Directs(marieID))
+	}
 	out.Text = "et encore"
-	if _, err := w.client.Reply(w.ctx, out); err != nil || len(w.sim.Directs(marieID)) != 2 {
+	if _, err := w.client.Reply(w.ctx, out); err != nil || len(w.sim.Directs(marieID)) != 3 {
 		t.Errorf("in doubt and not there: %v", err)
 	}
 }

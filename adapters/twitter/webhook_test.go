@@ -368,6 +368,22 @@ func TestWebhookPassesOverWhatItCannotRead(t *testing.T) {
 	}
 }
 
+// TestWebhookLeavesOutWhatOthersWriteEachOther delivers direct messages to the bank, and
+// between two others, as X does for every account that has let the app act for it.
+func TestWebhookLeavesOutWhatOthersWriteEachOther(t *testing.T) {
+	h := newHook(t, nil)
+	for i, reader := range []string{bankID, yoannID} {
+		body := fmt.Sprintf(`{"for_user_id":%q,"direct_message_events":[{"type":"message_create","id":"88%d","created_timestamp":"%d","message_create":{"sender_id":%q,
+			"target":{"recipient_id":%q},"message_data":{"text":"#aide"}}}]}`, reader, i, h.clock.Now().UnixMilli(), marieID, reader)
+		if status := h.post(body, signedBy(consumerSecret, body)); status != http.StatusOK {
+			t.Errorf("to %s: %d", reader, status)
+		}
+	}
+	if len(h.messages) != 1 || h.messages[0].ID != "880" {
+		t.Errorf("stored %+v", h.messages)
+	}
+}
+
 func TestNewWebhookChecksItsOptions(t *testing.T) {
 	w := newWorld(t)
 	store := func(context.Context, payments.Message) error { return nil }

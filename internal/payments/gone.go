@@ -42,10 +42,22 @@ func (s *Service) NoteAuthorGone(ctx context.Context, g AuthorGone) error {
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO deletions (channel, message_id, author_id, deleted_at, expires_at) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (channel, message_id) DO UPDATE SET expires_at = excluded.expires_at,
-				deleted_at = CASE WHEN excluded.deleted_at > deletions.deleted_at THEN excluded.deleted_at ELSE deletions.deleted_at END`,
-			g.Channel, goneMark+g.AuthorID, g.AuthorID, g.At, now.Add(term))
+		at := g.At
+		var known time.Time
+		err = tx.QueryRow(ctx, "SELECT deleted_at FROM deletions WHERE channel = $1 AND message_id = $2", []any{g.Channel, goneMark + g.AuthorID}, &known)
+		switch {
+		case sqldb.IsNoRows(err):
+		case err != nil:
+			return err
+		case known.After(at):
+			at = known
+		}
+		// Deletions are never changed: nobody who serves may.
+		if _, err := tx.Exec(ctx, "DELETE FROM deletions WHERE channel = $1 AND message_id = $2", g.Channel, goneMark+g.AuthorID); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "INSERT INTO deletions (channel, message_id, author_id, deleted_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
+			g.Channel, goneMark+g.AuthorID, g.AuthorID, at, now.Add(term))
 		return err
 	})
 	if err != nil {

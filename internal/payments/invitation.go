@@ -1,6 +1,7 @@
 package payments
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"encoding/base64"
@@ -325,7 +326,7 @@ func (s *Service) EndVisit(ctx context.Context, state, browser string) (LinkRetu
 }
 
 // FinishLink links the account that the channel has named, and closes the
-// invitation. An account of somebody else, one too many, or the bank's own is
+// invitation. A customer who was blocked or closed meanwhile is CodeNotFound. An account of somebody else, one too many, or the bank's own is
 // CodeConflict, and stands in the customer's history.
 func (s *Service) FinishLink(ctx context.Context, back LinkReturn, who Identity) (Link, error) {
 	l := Link{Channel: who.Channel, UserID: who.UserID, Handle: who.Handle, CustomerID: back.customer}
@@ -343,6 +344,9 @@ func (s *Service) FinishLink(ctx context.Context, back LinkReturn, who Identity)
 				return nil // an earlier run of this function was committed after all
 			}
 			return err
+		}
+		if c, err := FindCustomerByID(ctx, tx, back.customer); err != nil || c.Status != Open { // staff were faster
+			return cmp.Or(err, errNoInvitation())
 		}
 		event := PartyEvent{At: now, Actor: ActorPage, Event: "linked", Reason: describe(l)}
 		if refused = s.mayLink(ctx, tx, l); refused != nil {

@@ -129,10 +129,16 @@ func TestInvitationsToLink(t *testing.T) {
 	_, err = w.FinishLink(w.ctx, back, payments.Identity{Channel: channel, UserID: "me", Handle: "not a handle"})
 	w.wantCode(err, ledger.CodeInvalid)
 
+	// Who is blocked while the channel's page is open links nothing.
+	must(t, w.SetCustomerStatus(w.ctx, "c-000001", payments.Blocked, "anne", "suspicion"))
+	w.exec("DELETE FROM links WHERE user_id LIKE '80000000%'")
+	_, err = w.FinishLink(w.ctx, back, payments.Identity{Channel: channel, UserID: stranger, Handle: "one_more"})
+	w.wantCode(err, ledger.CodeNotFound)
+	must(t, w.SetCustomerStatus(w.ctx, "c-000001", payments.Open, "anne", "cleared up"))
+
 	// Nor may it have an account that is on the list of those who are not served.
 	config := testConfig()
 	config.Screening.DeniedIDs = []string{stranger}
-	w.exec("DELETE FROM links WHERE user_id LIKE '80000000%'")
 	_, err = w.node(config).FinishLink(w.ctx, back, payments.Identity{Channel: channel, UserID: stranger, Handle: "denied"})
 	w.wantCode(err, ledger.CodeConflict)
 }

@@ -3,6 +3,7 @@ package xsim
 import (
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -114,10 +115,13 @@ func (s *Server) directPage(fields, expansions map[string]bool, me, with string,
 	return line(body)
 }
 
+// writtenAddress is an address in a text: X shows a short one of its own.
+var writtenAddress = regexp.MustCompile(`https?://[^\s]+`)
+
 // render gives the fields that were asked for. As X does for direct messages, the
 // mentions have no ids.
 func (d *direct) render(fields, expansions map[string]bool) map[string]any {
-	out := map[string]any{"id": d.id, "event_type": "MessageCreate", "text": escape(d.text)}
+	out := map[string]any{"id": d.id, "event_type": "MessageCreate", "text": escape(writtenAddress.ReplaceAllString(d.text, "https://t.co/"+d.id))}
 	if fields["created_at"] {
 		out["created_at"] = d.createdAt.Format(timeFormat)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -225,12 +227,20 @@ func (s *Server) tell(format string, args ...any) {
 	}
 }
 
+// askedHandle is what X lets anybody ask for. Some accounts have longer handles.
+var askedHandle = regexp.MustCompile(`^[A-Za-z0-9_]{1,15}$`)
+
 func (s *Server) usersBy(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var found []map[string]string
 	var problems []map[string]any
-	for _, handle := range strings.Split(r.URL.Query().Get("usernames"), ",") {
+	handles := strings.Split(r.URL.Query().Get("usernames"), ",")
+	if bad := slices.IndexFunc(handles, func(handle string) bool { return !askedHandle.MatchString(handle) }); bad >= 0 {
+		invalid(w, "usernames", fmt.Sprintf("The `usernames` query parameter value [%s] does not match ^[A-Za-z0-9_]{1,15}$", handles[bad]))
+		return
+	}
+	for _, handle := range handles {
 		if a := s.users[s.handles[strings.ToLower(handle)]]; a != nil && !a.suspended {
 			found = append(found, a.render())
 			continue
