@@ -271,8 +271,9 @@ var (
 		"balances":     "debits_posted credits_posted debits_pending credits_pending version changed_at closed_debits closed_credits",
 		"account_days": "debits credits", "chart_entries": "number label", "leases": "holder token expires_at done_at", "payout_items": "live",
 		"customers": "*", "payees": "*", "links": "*", "link_invitations": "*", "messages": "*", "orders": "*", "outbox": "*", "payout_batches": "*", "payouts": "*",
+		"enrolments": "*", "one_time_codes": "*", "payee_proposals": "*",
 	}
-	servingMayDelete = map[string]bool{"unsealed_pages": true, "opening_balances": true, "deletions": true, "handle_keys": true, "links": true}
+	servingMayDelete = map[string]bool{"unsealed_pages": true, "opening_balances": true, "deletions": true, "handle_keys": true, "links": true, "one_time_codes": true}
 	servingMayNotAdd = map[string]bool{"goose_db_version": true}
 )
 

@@ -1,6 +1,7 @@
 package payments_test
 
 import (
+	"fmt"
 	"testing"
 
 	"tweetledger/internal/payments"
@@ -23,8 +24,8 @@ func BenchmarkMessageToOrder(b *testing.B) {
 	}
 	check(err)
 	check(s.Setup(b.Context()))
-	for _, name := range []string{"Marie Test", "Yoann Test"} {
-		_, err := s.EnrolCustomer(b.Context(), payments.NewCustomer{Name: name, Phone: "+33612345678"})
+	for i, name := range []string{"Marie Test", "Yoann Test"} {
+		_, err := s.EnrolCustomer(b.Context(), payments.NewCustomer{Name: name, Phone: fmt.Sprintf("+3361234567%d", i)})
 		check(err)
 	}
 	check(s.LinkCustomer(b.Context(), channel, marie, "marie_test", "c-000001"))

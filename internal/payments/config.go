@@ -2,6 +2,7 @@ package payments
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ type Config struct {
 
 	// Key is at least MinKey bytes that only this service knows. From it come the
 	// keys for text hashes, pseudonyms, confirmation links, order bindings and the
-	// pepper of secret codes. Changing it ends open confirmation links, changes
+	// pepper of secret codes and one-time codes. Changing it ends open confirmation links, changes
 	// all pseudonyms and makes every customer set a new code.
 	Key []byte
 
@@ -62,6 +63,7 @@ type Config struct {
 
 	Outbox    OutboxConfig
 	Screening ScreeningConfig
+	Enrolment EnrolmentConfig
 }
 
 // SecretParams are the costs of argon2id (RFC 9106).
@@ -113,6 +115,7 @@ func DefaultConfig() Config {
 		TextRetention: 30 * 24 * time.Hour,
 		LinkTerm:      3 * 24 * time.Hour,
 		Screening:     DefaultScreening(),
+		Enrolment:     DefaultEnrolment(),
 		Outbox: OutboxConfig{
 			Tries:        20,
 			FirstPause:   10 * time.Second,
@@ -170,12 +173,15 @@ func (c Config) Validate() error {
 	if err := c.Screening.validate(); err != nil {
 		return err
 	}
+	if err := c.Enrolment.validate(); err != nil {
+		return err
+	}
 	u, err := url.Parse(c.PageURL)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" || strings.HasSuffix(u.Path, "/") {
 		return invalid("page_url", "%q is not the address of the confirmation pages; write it like https://pay.example/confirm", clip(c.PageURL))
 	}
-	if c.PageURL == c.LinkURL() {
-		return invalid("page_url", "%q is where customers link accounts; give the confirmation pages another name than link", clip(c.PageURL))
+	if slices.Contains([]string{c.LinkURL(), c.EnrolURL(), c.VerifyURL()}, c.PageURL) {
+		return invalid("page_url", "%q is the address of other pages; give the confirmation pages another name than link, enrol or verify", clip(c.PageURL))
 	}
 	return nil
 }

@@ -2,10 +2,10 @@ package payments
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,12 +18,16 @@ import (
 
 // Customer is a person with a wallet.
 type Customer struct {
-	ID       uuid.UUID
-	Number   string // "c-000017"
-	Name     string
-	Phone    string // E.164
-	Status   Status
-	WalletID uuid.UUID // account in the ledger, code WalletCode(Number)
+	ID     uuid.UUID
+	Number string // "c-000017"
+	Name   string
+	Phone  string // E.164
+	// PhoneVerifiedAt is when the number was last proven to be the customer's, by a
+	// one-time code or to staff who enrolled the customer. Zero: staff have changed the
+	// number since; until it is proven the customer cannot pay.
+	PhoneVerifiedAt time.Time
+	Status          Status
+	WalletID        uuid.UUID // account in the ledger, code WalletCode(Number)
 	// HasSecret is whether a secret code was ever set; SecretBlockedAt is when too
 	// many wrong ones blocked it, or zero.
 	HasSecret       bool
@@ -52,40 +56,22 @@ type NewCustomer struct {
 func WalletCode(customerNumber string) string { return "wallet:" + customerNumber }
 
 const customerColumns = `id, serial, number, name, phone, status, wallet_id, COALESCE(secret_hash, ''), secret_failures,
-	secret_blocked_at, named, pseudonym_salt, created_at`
+	secret_blocked_at, named, pseudonym_salt, created_at, phone_verified_at`
 
 func scanCustomer(rows *sqldb.Rows) (Customer, error) {
 	var c Customer
 	var named int64
 	err := rows.Scan(&c.ID, &c.serial, &c.Number, &c.Name, &c.Phone, &c.Status, &c.WalletID, &c.secretHash, &c.SecretFailures,
-		&c.SecretBlockedAt, &named, &c.pseudonymSalt, &c.CreatedAt)
+		&c.SecretBlockedAt, &named, &c.pseudonymSalt, &c.CreatedAt, &c.PhoneVerifiedAt)
 	c.Named, c.HasSecret = named != 0, c.secretHash != ""
 	return c, err
 }
 
-var (
-	customerNumberPattern = regexp.MustCompile(`^c-(0[0-9]{5}|[1-9][0-9]{5,11})$`)
-	// phonePattern is E.164: a plus, a country code, 15 digits at most.
-	phonePattern = regexp.MustCompile(`^\+[1-9][0-9]{7,14}$`)
-)
+var customerNumberPattern = regexp.MustCompile(`^c-(0[0-9]{5}|[1-9][0-9]{5,11})$`)
 
-// frenchPhoneLength is that of +33 and nine digits.
-const frenchPhoneLength = 12
-
-func (s *Service) validPhone(phone string) error {
-	if !phonePattern.MatchString(phone) || (strings.HasPrefix(phone, "+33") && len(phone) != frenchPhoneLength) {
-		return ledger.Errorf(ledger.CodeInvalid, "this is not a telephone number; write it like +33612345678").InField("phone")
-	}
-	ok := func(prefix string) bool { return strings.HasPrefix(phone, prefix) }
-	if !slices.ContainsFunc(s.config.PhonePrefixes, ok) {
-		return ledger.Errorf(ledger.CodeInvalid, "a number like %s… is not accepted; it must start with one of %s", phone[:4],
-			strings.Join(s.config.PhonePrefixes, ", ")).InField("phone")
-	}
-	return nil
-}
-
-// EnrolCustomer makes a customer and opens the wallet. The number of somebody
-// else is CodeConflict.
+// EnrolCustomer makes a customer and opens the wallet, for staff who have made sure of
+// the telephone number. The number of somebody else, and the telephone number of
+// another customer who is not closed, are CodeConflict.
 func (s *Service) EnrolCustomer(ctx context.Context, n NewCustomer) (Customer, error) {
 	if err := validText("name", n.Name, maxName); err != nil {
 		return Customer{}, err
@@ -96,7 +82,9 @@ func (s *Service) EnrolCustomer(ctx context.Context, n NewCustomer) (Customer, e
 	if n.Number != "" && !customerNumberPattern.MatchString(n.Number) {
 		return Customer{}, ledger.Errorf(ledger.CodeInvalid, "%q is not a customer number; write it like c-000017", clip(n.Number)).InField("number")
 	}
-	c := Customer{Name: n.Name, Phone: n.Phone, Named: n.Named, Status: Open, CreatedAt: s.engine.Now(), pseudonymSalt: make([]byte, 32)}
+	c := Customer{Name: n.Name, Phone: n.Phone, Named: n.Named, Status: Open, pseudonymSalt: make([]byte, 32)}
+	c.CreatedAt = s.engine.Now()
+	c.PhoneVerifiedAt = c.CreatedAt
 	var err error
 	if c.ID, err = s.newID(); err != nil {
 		return Customer{}, err
@@ -104,28 +92,23 @@ func (s *Service) EnrolCustomer(ctx context.Context, n NewCustomer) (Customer, e
 	if _, err := io.ReadFull(s.random, c.pseudonymSalt); err != nil {
 		return Customer{}, fmt.Errorf("make a pseudonym's salt: %w", err)
 	}
-	// A number that two processes take at once is a unique violation for one of
-	// them on some engines, and a serialization failure on others.
-	const tries = 5
-	for try := 1; ; try++ {
-		var enrolled Customer
-		err := s.db.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-			var err error
-			enrolled, err = s.enrolCustomer(ctx, tx, n.Number, c)
-			return err
-		})
-		if sqldb.ClassOf(err) == sqldb.ClassUnique && try < tries {
-			continue
-		}
-		if err != nil {
-			return Customer{}, fmt.Errorf("enrol customer: %w", err)
-		}
-		return enrolled, nil
+	var enrolled Customer
+	err = s.writeUnique(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		var err error
+		enrolled, err = s.enrolCustomer(ctx, tx, n.Number, c)
+		return err
+	})
+	if err != nil {
+		return Customer{}, fmt.Errorf("enrol customer: %w", err)
 	}
+	return enrolled, nil
 }
 
 func (s *Service) enrolCustomer(ctx context.Context, tx *sqldb.Tx, number string, c Customer) (Customer, error) {
 	if number == "" {
+		if before, err := FindCustomerByID(ctx, tx, c.ID); err == nil || ledger.CodeOf(err) != ledger.CodeNotFound {
+			return before, err // an earlier run of this function was committed after all
+		}
 		if err := tx.QueryRow(ctx, "SELECT COALESCE(MAX(serial), 0) + 1 FROM customers", nil, &c.serial); err != nil {
 			return Customer{}, fmt.Errorf("next number: %w", err)
 		}
@@ -144,6 +127,9 @@ func (s *Service) enrolCustomer(ctx context.Context, tx *sqldb.Tx, number string
 			return Customer{}, ledger.Errorf(ledger.CodeInvalid, "%q is not a customer number; write it like c-000017", number).InField("number")
 		}
 	}
+	if known, err := knownPhone(ctx, tx, c.Phone, uuid.Nil); err != nil || known {
+		return Customer{}, errors.Join(err, errPhoneTaken(known))
+	}
 	c.Number = number
 	floor, ceiling := ledger.Amount(0), s.config.WalletCeiling
 	wallet, err := s.engine.OpenAccountTx(ctx, tx, ledger.Account{
@@ -154,13 +140,20 @@ func (s *Service) enrolCustomer(ctx context.Context, tx *sqldb.Tx, number string
 		return Customer{}, fmt.Errorf("open the wallet: %w", err)
 	}
 	c.WalletID = wallet.ID
-	_, err = tx.Exec(ctx, `INSERT INTO customers (id, serial, number, name, phone, status, wallet_id, named, pseudonym_salt, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		c.ID, c.serial, c.Number, c.Name, c.Phone, string(c.Status), c.WalletID, sqldb.Flag(c.Named), c.pseudonymSalt, c.CreatedAt)
+	_, err = tx.Exec(ctx, `INSERT INTO customers (id, serial, number, name, phone, status, wallet_id, named, pseudonym_salt, created_at, phone_verified_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		c.ID, c.serial, c.Number, c.Name, c.Phone, string(c.Status), c.WalletID, sqldb.Flag(c.Named), c.pseudonymSalt, c.CreatedAt, c.PhoneVerifiedAt)
 	if err != nil {
 		return Customer{}, fmt.Errorf("store the customer: %w", err)
 	}
 	return c, nil
+}
+
+func errPhoneTaken(known bool) error {
+	if !known {
+		return nil
+	}
+	return ledger.Errorf(ledger.CodeConflict, "this number is another customer's; a telephone belongs to one customer").InField("phone")
 }
 
 // FindCustomer returns the customer with the given number, or CodeNotFound.

@@ -20,7 +20,8 @@ type Delivered struct {
 }
 
 // Deliver sends what is due, at most limit rows: replies, announcements and direct
-// messages through the replier of their channel, notices through notifier. A row is
+// messages through the replier of their channel, notices and, before all else, one-time
+// codes through notifier. A row is
 // sent at least once: should the process end between sending and marking, it is
 // sent again with the same id and the word that it is in doubt, upon which a channel
 // looks for it first. What is missing (a channel without replier, a nil notifier)
@@ -32,7 +33,14 @@ func (s *Service) Deliver(ctx context.Context, repliers map[string]Replier, noti
 	if err := sqldb.CheckPage(limit, MaxPage); err != nil {
 		return done, err
 	}
-	for sent := 0; sent < limit; {
+	sent := 0
+	for taken := deliverBatch; notifier != nil && taken == deliverBatch && sent < limit; sent += taken {
+		var err error
+		if taken, err = s.deliverCodes(ctx, notifier, limit-sent, &done); err != nil {
+			return done, err
+		}
+	}
+	for sent < limit {
 		claimed, err := s.claim(ctx, repliers, notifier, min(deliverBatch, limit-sent))
 		if err != nil {
 			return done, fmt.Errorf("claim what is to be sent: %w", err)

@@ -520,6 +520,8 @@ func (s *Service) refusal(o Order, payer Customer, to payee) string {
 		return ReasonPayerBlocked
 	case payer.Status == Closed:
 		return ReasonPayerClosed
+	case payer.PhoneVerifiedAt.IsZero():
+		return ReasonPhoneUnproven
 	case to.kind == Person && to.id == payer.ID:
 		return ReasonSelfPayment
 	case to.status == Blocked:

@@ -55,12 +55,15 @@ type Identity struct {
 
 // LinkURL returns where customers link accounts: beside the confirmation pages, so
 // "https://pay.example/link" where PageURL is "https://pay.example/confirm".
-func (c Config) LinkURL() string {
+func (c Config) LinkURL() string { return c.beside("link") }
+
+// beside returns the address of pages with a name beside the confirmation pages.
+func (c Config) beside(name string) string {
 	origin := strings.Index(c.PageURL, "://") + len("://")
 	if slash := strings.LastIndexByte(c.PageURL, '/'); slash > origin {
-		return c.PageURL[:slash] + "/link"
+		return c.PageURL[:slash] + "/" + name
 	}
-	return c.PageURL + "/link"
+	return c.PageURL + "/" + name
 }
 
 // InviteToLink makes an address under which a customer links an account. It ends

@@ -65,6 +65,7 @@ const (
 	ReasonSelfPayment       = "self_payment"
 	ReasonPayerBlocked      = "payer_blocked"
 	ReasonPayerClosed       = "payer_closed"
+	ReasonPhoneUnproven     = "phone_not_verified" // the payer's number was changed and is not proven
 	ReasonPayeeBlocked      = "payee_blocked"
 	ReasonPayeeClosed       = "payee_closed"
 	ReasonInsufficientFunds = "insufficient_funds"

@@ -98,7 +98,7 @@ func TestParallelEnrolment(t *testing.T) {
 		var group sync.WaitGroup
 		for i := range 4 {
 			group.Go(func() {
-				if _, err := w.EnrolCustomer(w.ctx, payments.NewCustomer{Name: fmt.Sprint("Customer ", i), Phone: "+33612345670"}); err != nil {
+				if _, err := w.EnrolCustomer(w.ctx, payments.NewCustomer{Name: fmt.Sprint("Customer ", i), Phone: fmt.Sprintf("+3361234561%d", i)}); err != nil {
 					t.Errorf("enrol: %v", err)
 				}
 			})

@@ -25,6 +25,7 @@ import (
 type Options struct {
 	Log    *slog.Logger // discards where nil
 	Random io.Reader    // crypto/rand where nil
+	Cards  Cards        // needed where Config.Enrolment asks for a card
 }
 
 // Service is the payment service on one book. It is safe for concurrent use, and
@@ -36,6 +37,7 @@ type Service struct {
 	parser Parser
 	log    *slog.Logger
 	random io.Reader
+	cards  Cards
 	keys   keys
 	// hashing holds a slot for every argon2id hash that may be computed at once.
 	hashing chan struct{}
@@ -46,7 +48,7 @@ type Service struct {
 
 // keys are derived from Config.Key, one for each purpose.
 type keys struct {
-	text, pseudonym, token, binding, form, pepper, link []byte
+	text, pseudonym, token, binding, form, pepper, link, oneTime []byte
 }
 
 // New returns the service on the engine's book. The error is an Error with
@@ -55,8 +57,11 @@ func New(e *engine.Engine, config Config, parser Parser, opts Options) (*Service
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("payments: %w", err)
 	}
-	s := &Service{engine: e, db: e.DB(), config: config, parser: parser, log: opts.Log, random: opts.Random,
+	s := &Service{engine: e, db: e.DB(), config: config, parser: parser, log: opts.Log, random: opts.Random, cards: opts.Cards,
 		hashing: make(chan struct{}, config.Secret.Workers), turns: newTurns(), pauses: &pauses{at: map[lane]time.Time{}}, denied: map[string]struct{}{}}
+	if config.Enrolment.CardRequired && s.cards == nil {
+		return nil, fmt.Errorf("payments: %w", ledger.Errorf(ledger.CodeInvalid, "no payment cards can be registered here, so none can be asked for").InField("enrolment.card_required"))
+	}
 	for _, id := range config.Screening.DeniedIDs {
 		s.denied[id] = struct{}{}
 	}
@@ -68,7 +73,7 @@ func New(e *engine.Engine, config Config, parser Parser, opts Options) (*Service
 	}
 	derive := func(purpose string) []byte { return mac(config.Key, []byte(purpose)) }
 	s.keys = keys{text: derive("message text"), pseudonym: derive("pseudonym"), token: derive("confirmation token"),
-		binding: derive("order binding"), form: derive("confirmation form"), pepper: derive("secret code"), link: derive("link")}
+		binding: derive("order binding"), form: derive("confirmation form"), pepper: derive("secret code"), link: derive("link"), oneTime: derive("one-time code")}
 	return s, nil
 }
 

@@ -37,6 +37,8 @@ ALTER TABLE book_settings OWNER TO tweetledger_migrating;
 ALTER TABLE chart_entries OWNER TO tweetledger_migrating;
 ALTER TABLE customers OWNER TO tweetledger_migrating;
 ALTER TABLE deletions OWNER TO tweetledger_migrating;
+ALTER TABLE enrolment_events OWNER TO tweetledger_migrating;
+ALTER TABLE enrolments OWNER TO tweetledger_migrating;
 ALTER TABLE goose_db_version OWNER TO tweetledger_migrating;
 ALTER TABLE handle_keys OWNER TO tweetledger_migrating;
 ALTER TABLE hold_releases OWNER TO tweetledger_migrating;
@@ -45,13 +47,16 @@ ALTER TABLE leases OWNER TO tweetledger_migrating;
 ALTER TABLE link_invitations OWNER TO tweetledger_migrating;
 ALTER TABLE links OWNER TO tweetledger_migrating;
 ALTER TABLE messages OWNER TO tweetledger_migrating;
+ALTER TABLE one_time_codes OWNER TO tweetledger_migrating;
 ALTER TABLE opening_balances OWNER TO tweetledger_migrating;
 ALTER TABLE order_events OWNER TO tweetledger_migrating;
 ALTER TABLE orders OWNER TO tweetledger_migrating;
 ALTER TABLE outbox OWNER TO tweetledger_migrating;
 ALTER TABLE pages OWNER TO tweetledger_migrating;
 ALTER TABLE paid_payees OWNER TO tweetledger_migrating;
+ALTER TABLE party_changes OWNER TO tweetledger_migrating;
 ALTER TABLE party_events OWNER TO tweetledger_migrating;
+ALTER TABLE payee_proposals OWNER TO tweetledger_migrating;
 ALTER TABLE payees OWNER TO tweetledger_migrating;
 ALTER TABLE payout_batches OWNER TO tweetledger_migrating;
 ALTER TABLE payout_items OWNER TO tweetledger_migrating;
@@ -72,15 +77,17 @@ GRANT SELECT ON * TO tweetledger_serving, tweetledger_reading;
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
 GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes, book_settings,
-    party_events, order_events, screening_hits, paid_payees, bank_statements, bank_entries TO tweetledger_serving;
+    party_events, party_changes, order_events, enrolment_events, screening_hits, paid_payees, bank_statements, bank_entries TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
 GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,
-    customers, payees, links, link_invitations, messages, orders, outbox, payout_batches, payouts TO tweetledger_serving;
+    customers, payees, links, link_invitations, enrolments, payee_proposals, messages, orders, outbox, payout_batches, payouts TO tweetledger_serving;
 
 -- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
 -- deletions that wait for their message; the keys by which handles are found that look alike.
 GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions, handle_keys TO tweetledger_serving;
+-- Codes that prove a mobile number are forgotten when nobody counts them any more.
+GRANT INSERT, UPDATE, DELETE ON one_time_codes TO tweetledger_serving;
 GRANT DELETE ON links TO tweetledger_serving; -- a customer unlinks an account; the customer's history keeps it
 
 COMMIT;
