@@ -21,7 +21,7 @@ func NewLog(log *slog.Logger) *Log { return &Log{log: log} }
 
 // Notify implements payments.Notifier.
 func (l *Log) Notify(ctx context.Context, n payments.Notice) error {
-	l.log.InfoContext(ctx, "notice", "id", n.ID, "phone", MaskPhone(n.Phone), "text", MaskLinks(n.Text))
+	l.log.InfoContext(ctx, "notice", "id", n.ID, "phone", MaskPhone(n.Phone), "text", MaskCodes(MaskLinks(n.Text)))
 	return nil
 }
 
@@ -55,3 +55,9 @@ func MaskLinks(text string) string {
 		return parts[1] + parts[2][:shownOfSecret] + "…"
 	})
 }
+
+// codeDigits is a one-time code: six digits that stand alone.
+var codeDigits = regexp.MustCompile(`\b[0-9]{6}\b`)
+
+// MaskCodes hides every one-time code in a text.
+func MaskCodes(text string) string { return codeDigits.ReplaceAllString(text, "••••••") }

@@ -43,6 +43,9 @@ func TestMasks(t *testing.T) {
 	if got, want := notify.MaskLinks(two), "a http://x.test/mVfW… b https://y.test/p/q/mVfW…!"; got != want {
 		t.Errorf("MaskLinks = %q, want %q", got, want)
 	}
+	if got, want := notify.MaskCodes("votre code est 123456, valable 10 minutes le 20261123"), "votre code est ••••••, valable 10 minutes le 20261123"; got != want {
+		t.Errorf("MaskCodes = %q, want %q", got, want)
+	}
 	if got := notify.MaskLinks("https://x.test/about"); got != "https://x.test/about" {
 		t.Errorf("a link without a secret became %q", got)
 	}

@@ -37,6 +37,7 @@ type settings struct {
 	Twitter      twitterSettings      `toml:"twitter"`
 	Notify       notifySettings       `toml:"notify"`
 	Screening    screeningSettings    `toml:"screening"`
+	Enrolment    enrolmentSettings    `toml:"enrolment"`
 	Safeguarding safeguardingSettings `toml:"safeguarding"`
 	Secret       secretSettings       `toml:"secret"`
 	Seal         sealSettings         `toml:"seal"`
@@ -121,6 +122,22 @@ func (s screeningSettings) rules() payments.ScreeningConfig {
 		rules.DeniedIDs = s.DeniedIDs
 	}
 	return rules
+}
+
+// enrolmentSettings say how people become customers by themselves.
+type enrolmentSettings struct {
+	Term         duration `toml:"term"`
+	CardRequired bool     `toml:"card_required"`
+	CodeTerm     duration `toml:"code_term"`
+	CodeTries    int      `toml:"code_tries"`
+	CodesHour    int      `toml:"codes_hour"`
+	CodesDay     int      `toml:"codes_day"`
+	CodesHourAll int      `toml:"codes_hour_all"`
+}
+
+func (s enrolmentSettings) rules() payments.EnrolmentConfig {
+	return payments.EnrolmentConfig{Term: time.Duration(s.Term), CardRequired: s.CardRequired, CodeTerm: time.Duration(s.CodeTerm), CodeTries: s.CodeTries,
+		CodesHour: s.CodesHour, CodesDay: s.CodesDay, CodesHourAll: s.CodesHourAll}
 }
 
 type safeguardingSettings struct {
@@ -217,7 +234,7 @@ func (s settings) parser() twitter.Config {
 func (s settings) payments() (payments.Config, error) {
 	config := payments.DefaultConfig()
 	config.BankName, config.BankHandle, config.PageURL = s.Service.BankName, s.Twitter.BankHandle, s.Service.PageURL
-	config.Screening = s.Screening.rules()
+	config.Screening, config.Enrolment = s.Screening.rules(), s.Enrolment.rules()
 	for _, amount := range []struct {
 		name string
 		text string

@@ -24,7 +24,7 @@ import (
 
 func (a *app) customerCommand() *cobra.Command {
 	command := &cobra.Command{Use: "customer", Short: "Enrol customers, link their Twitter accounts, set codes, top up wallets"}
-	command.AddCommand(a.customerAddCommand(), a.customerListCommand(), a.customerShowCommand(), a.customerLinkCommand(),
+	command.AddCommand(a.customerAddCommand(), a.customerEnrolCommand(), a.customerEnrolmentsCommand(), a.customerVerifyPhoneCommand(), a.customerListCommand(), a.customerShowCommand(), a.customerLinkCommand(),
 		a.customerLinkInviteCommand(), a.customerUnlinkCommand(), a.customerCodeCommand(),
 		a.customerTopUpCommand(), a.customerStatusCommand("block", "Block a customer, who then neither pays nor is paid",
 			"block keeps a customer from paying and from being paid, until unblock lifts it. The\nreason stands in the audit trail.", payments.Blocked),

@@ -99,7 +99,7 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", listen, err)
 	}
-	w := worker{service: service, client: client, settings: s, log: logger, notifier: notifier, woken: make(chan struct{}, 1), outbox: newOutboxMetrics(a.registry)}
+	w := worker{service: service, client: client, settings: s, log: logger, notifier: notifier, woken: make(chan struct{}, 1), outbox: newOutboxMetrics(a.registry), enrol: newEnrolmentMetrics(a.registry)}
 	mux := routes(pages, a.db, a.registry)
 	webhook, err := w.webhookHandler()
 	if err != nil {
@@ -232,6 +232,7 @@ type worker struct {
 	jobs     *jobs          // what one process of several does; nil: none
 	woken    chan struct{}  // gets a value when the inbox has something new; nil: it is looked at every inboxInterval
 	outbox   *outboxMetrics // nil: nobody watches
+	enrol    *enrolmentMetrics
 	// observe, where it is set, is told what became of each message.
 	observe func(payments.Message, payments.Handled)
 	purged  func(payments.Deletion) // likewise of deletions
@@ -263,6 +264,7 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 		return w.repeat(ctx, inboxInterval, w.woken, "handle the inbox", func(ctx context.Context) (int, error) { return w.service.HandlePending(ctx, workBatch) })
 	})
 	every(sweepInterval, "expire orders", func(ctx context.Context) (int, error) { return w.service.ExpireOrders(ctx, workBatch) })
+	every(sweepInterval, "expire enrolments", func(ctx context.Context) (int, error) { return w.service.ExpireEnrolments(ctx, workBatch) })
 	every(sweepInterval, "expire holds", func(ctx context.Context) (int, error) { return w.service.Engine().ExpireHolds(ctx, workBatch) })
 	every(sweepInterval, "purge texts", func(ctx context.Context) (int, error) { return w.service.PurgeTexts(ctx, workBatch) })
 	every(goneInterval, "purge texts of accounts that are gone", func(ctx context.Context) (int, error) {
@@ -271,6 +273,9 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	every(sweepInterval, "forget deletions", func(ctx context.Context) (int, error) { return w.service.PurgeDeletions(ctx, workBatch) })
 	if w.outbox != nil {
 		every(gaugeInterval, "measure the outbox", func(ctx context.Context) (int, error) { return 0, w.outbox.measure(ctx, w.service.Engine()) })
+	}
+	if w.enrol != nil {
+		every(gaugeInterval, "measure enrolments", func(ctx context.Context) (int, error) { return 0, w.enrol.measure(ctx, w.service.Engine()) })
 	}
 	if w.jobs != nil {
 		every(sealInterval, "seal the journal", w.jobs.seal)
