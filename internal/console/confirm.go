@@ -26,7 +26,7 @@ var styleCSS string
 
 // Bounds of a request.
 const (
-	maxForm = 4 << 10 // a stamp and six digits
+	maxForm = 4 << 10 // a stamp, and a name in its longest encoding
 	// handleTimeout bounds a request, waiting for a turn to hash included.
 	handleTimeout = 20 * time.Second
 )
@@ -49,7 +49,8 @@ type confirmPages struct {
 
 // New returns the handler of all pages. The confirmation pages are under the path
 // of the service's PageURL, and those on which customers link accounts under that
-// of its LinkURL, where there is an identifier. The error says what is wrong with
+// of its LinkURL, where there is an identifier. Under EnrolURL people become customers,
+// and under VerifyURL customers prove their number. The error says what is wrong with
 // the configuration.
 func New(service *payments.Service, identifier Identifier, log *slog.Logger) (http.Handler, error) {
 	if log == nil {
@@ -80,6 +81,11 @@ func New(service *payments.Service, identifier Identifier, log *slog.Logger) (ht
 	mux := http.NewServeMux()
 	mux.Handle("GET "+address.Path+"/{token}", p.respond(p.get))
 	mux.Handle("POST "+address.Path+"/{token}", origins.Handler(p.respond(p.post)))
+	enrolling, err := newEnrolPages(service, identifier != nil, parsed, log)
+	if err != nil {
+		return nil, err
+	}
+	enrolling.register(mux, origins)
 	if identifier == nil {
 		return mux, nil
 	}

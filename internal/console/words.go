@@ -23,6 +23,7 @@ type page struct {
 	Account  *accountShown // on the page that links accounts
 	Problem  string
 	Form     *form
+	Ask      *ask // on the pages of enrolments
 	Footer   string
 }
 

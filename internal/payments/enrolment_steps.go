@@ -214,6 +214,27 @@ func (s *Service) finishEnrolment(ctx context.Context, tx *sqldb.Tx, c Customer,
 	return made, nil, e.change(ctx, tx, EnrolmentEnrolled, actor, ReasonComplete, now)
 }
 
+// InviteEnrolled makes an address under which a customer links an account, for the page
+// on which the enrolment was completed.
+func (s *Service) InviteEnrolled(ctx context.Context, r EnrolmentStep) (Invitation, error) {
+	e, err := s.enrolmentOf(ctx, r)
+	if err != nil {
+		return Invitation{}, err
+	}
+	if e.State != EnrolmentEnrolled {
+		return Invitation{}, errStep(e)
+	}
+	var c Customer
+	err = s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) (err error) {
+		c, err = FindCustomerByID(ctx, tx, e.CustomerID)
+		return err
+	})
+	if err != nil {
+		return Invitation{}, err
+	}
+	return s.InviteToLink(ctx, c.Number, r.Actor)
+}
+
 // RefuseEnrolment ends an enrolment, for a reason of staff. One that is over is
 // CodeConflict.
 func (s *Service) RefuseEnrolment(ctx context.Context, id uuid.UUID, actor, reason string) error {
