@@ -42,6 +42,8 @@ func (a *app) serveCommand() *cobra.Command {
   /confirm/…   the pages on which customers confirm payments (path of service.page_url)
   /link/…      the pages on which customers link Twitter accounts, beside them, where
                twitter.client_id is set
+  /enrol, /verify  the pages on which people become customers, and customers prove their
+               mobile number again, beside them
   /healthz     200 where the process and its database answer
   /metrics     Prometheus metrics
 
