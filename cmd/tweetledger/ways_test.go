@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"tweetledger/adapters/twitter/xsim"
@@ -139,6 +141,40 @@ func TestDeletionByWebhookAndComplianceStream(t *testing.T) {
 	s.await("the late tweet", func() bool { return p.ordered(late, 2_00) })
 	if m := row(late); m.HasText || m.DeletedAt.IsZero() {
 		t.Errorf("kept as %+v", m)
+	}
+}
+
+// TestStoryOfTheDocs plays the sample script that docs/twitter.md tells to play: it must
+// lead to what is said there.
+func TestStoryOfTheDocs(t *testing.T) {
+	s := newStage(t, xsim.Options{})
+	p := s.serve(func(s *settings) { s.Twitter.DirectMessages = true })
+	file, err := os.Open(filepath.Join("..", "..", "docs", "xsim-story.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	steps, err := xsim.ReadScript(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range steps {
+		steps[i].After = 0
+	}
+	if err := s.sim.Play(s.ctx, stageBank, steps, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	count := func(query string) (n int) {
+		_ = p.app.db.Read(s.ctx, func(ctx context.Context, tx *sqldb.Tx) error { return tx.QueryRow(ctx, query, nil, &n) }) // 0 until it can be read
+		return n
+	}
+	for what, query := range map[string]string{
+		"the payment waits for its code": "SELECT COUNT(*) FROM orders WHERE amount = 2000 AND state = 'awaiting_confirmation'",
+		"the other one is cancelled":     "SELECT COUNT(*) FROM orders WHERE amount = 500 AND state = 'cancelled'",
+		"the amount is refused":          "SELECT COUNT(*) FROM messages WHERE reason = 'ambiguous_amount'",
+		"the balance is told":            "SELECT COUNT(*) FROM outbox WHERE template = 'balance' AND kind = 'direct_message'",
+	} {
+		s.await(what, func() bool { return count(query) == 1 })
 	}
 }
 
