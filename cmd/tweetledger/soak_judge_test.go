@@ -50,7 +50,7 @@ func (s *soak) judgeReconciliation(history string) {
 	s.t.Helper()
 	var out, complaints strings.Builder
 	env := steered(s.clock.Now(), strings.NewReader(""), &out, &complaints, s.getenv)
-	code := run(s.ctx, []string{"reconcile", "tweets", "--history", history, "--format", "csv", "--from", ledger.DateIn(s.clock.base, time.UTC).AddDays(-2).String()}, env)
+	code := run(s.ctx, []string{"reconcile", "tweets", "--history", history, "--format", "csv", "--from", ledger.DateIn(s.clock.Base, time.UTC).AddDays(-2).String()}, env)
 	if code != exitOK && code != exitBreaks {
 		s.t.Fatalf("reconcile: exit code %d: %s", code, complaints.String())
 	}

@@ -38,8 +38,10 @@ const soakCommand = "tweetledger-soak"
 // environment variable soakVariable.
 type soakOrders struct {
 	XURL  string
-	Began time.Time // of the clock, by the wall
-	Base  time.Time
+	Clock fastClock
+	// Listen leaves it at reading the stream and making orders: nothing is sent, nobody
+	// confirms, and the other ways in are closed.
+	Listen bool
 }
 
 const soakVariable = "TWEETLEDGER_TEST_SOAK"
@@ -54,7 +56,13 @@ type soakProcess struct {
 // start starts a process and waits until it takes what comes to its webhook.
 func (s *soak) start() {
 	s.t.Helper()
-	orders, err := json.Marshal(soakOrders{XURL: s.xURL, Began: s.clock.began, Base: s.clock.base})
+	s.now.Store(s.startProcess(soakOrders{XURL: s.xURL, Clock: s.clock}))
+}
+
+// startProcess starts the service in a process and waits until it serves.
+func (s *stage) startProcess(o soakOrders) *soakProcess {
+	s.t.Helper()
+	orders, err := json.Marshal(o)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -79,25 +87,24 @@ func (s *soak) start() {
 	proxy := httputil.NewSingleHostReverseProxy(address)
 	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	p.hook = proxy
-	s.now.Store(p)
+	return p
 }
 
 // kill ends the process without letting it finish anything.
 func (s *soak) kill() {
 	s.t.Helper()
-	s.stop(syscall.SIGKILL)
+	s.stopProcess(s.now.Swap(nil), syscall.SIGKILL)
 	s.kills++
 }
 
 // end lets the process finish, as an operator would.
 func (s *soak) end() {
 	s.t.Helper()
-	s.stop(syscall.SIGTERM)
+	s.stopProcess(s.now.Swap(nil), syscall.SIGTERM)
 }
 
-func (s *soak) stop(with syscall.Signal) {
+func (s *stage) stopProcess(p *soakProcess, with syscall.Signal) {
 	s.t.Helper()
-	p := s.now.Swap(nil)
 	if err := p.cmd.Process.Signal(with); err != nil {
 		s.t.Fatalf("the service ended by itself: %v, %s", errors.Join(err, p.cmd.Wait()), p.errors)
 	}
@@ -117,11 +124,10 @@ func soakService() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	clock := fastClock{began: orders.Began, base: orders.Base}
 	env := steered(time.Now(), strings.NewReader(""), io.Discard, io.Discard, os.Getenv)
-	env.now = clock.Now
+	env.now = orders.Clock.Now
 	a := &app{environment: env, registry: metrics.New()}
-	err := soakServe(ctx, a, clock, orders.XURL, os.Stdout)
+	err := soakServe(ctx, a, orders, os.Stdout)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -133,13 +139,14 @@ func soakService() int {
 }
 
 // soakServe serves until ctx ends, and writes to out where its webhook is.
-func soakServe(ctx context.Context, a *app, clock fastClock, xURL string, out io.Writer) error {
-	service, settings, err := soakPayments(ctx, a)
+func soakServe(ctx context.Context, a *app, orders soakOrders, out io.Writer) error {
+	clock := orders.Clock
+	service, settings, err := soakPayments(ctx, a, clock.Factor*time.Second)
 	if err != nil {
 		return err
 	}
-	settings.Twitter.APIURL, settings.Twitter.Compliance, settings.Twitter.DirectMessages, settings.Twitter.Webhook = xURL, true, true, true
-	client, err := twitter.NewClient(twitter.Options{BaseURL: xURL, AppToken: twitter.StaticToken(xsim.DefaultAppToken), UserToken: twitter.StaticToken("xsim-user-" + stageBank),
+	settings.Twitter.APIURL, settings.Twitter.Compliance, settings.Twitter.DirectMessages, settings.Twitter.Webhook = orders.XURL, !orders.Listen, !orders.Listen, true
+	client, err := twitter.NewClient(twitter.Options{BaseURL: orders.XURL, AppToken: twitter.StaticToken(xsim.DefaultAppToken), UserToken: twitter.StaticToken("xsim-user-" + stageBank),
 		HTTPClient: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}, Clock: clock.Now, After: clock.After})
 	if err != nil {
 		return err
@@ -166,15 +173,17 @@ func soakServe(ctx context.Context, a *app, clock fastClock, xURL string, out io
 		return errors.Join(ctx.Err(), server.Close())
 	})
 	every := func(interval time.Duration, woken chan struct{}, what string, work func(context.Context) (int, error)) {
-		group.Go(func() error { return w.repeat(ctx, interval/soakFactor, woken, what, work) })
+		group.Go(func() error { return w.repeat(ctx, interval/clock.Factor, woken, what, work) })
 	}
-	every(outboxInterval, nil, "deliver", w.deliver)
 	every(inboxInterval, w.woken, "inbox", func(ctx context.Context) (int, error) { return service.HandlePending(ctx, workBatch) })
 	every(sweepInterval, nil, "purge", func(ctx context.Context) (int, error) { return service.PurgeDeletions(ctx, workBatch) })
 	customers := &soakCustomers{app: a, service: service, clock: clock}
-	every(sweepInterval, nil, "confirm", func(ctx context.Context) (int, error) { return 0, customers.confirm(ctx) })
+	if !orders.Listen {
+		every(outboxInterval, nil, "deliver", w.deliver)
+		every(sweepInterval, nil, "confirm", func(ctx context.Context) (int, error) { return 0, customers.confirm(ctx) })
+	}
 	ways := newWays(w)
-	ways.pause = func(ctx context.Context, d time.Duration) error { return pause(ctx, d/soakFactor) }
+	ways.pause = func(ctx context.Context, d time.Duration) error { return pause(ctx, d/clock.Factor) }
 	group.Go(func() error { return ways.run(ctx) })
 	if _, err := fmt.Fprintln(out, "http://"+listener.Addr().String()); err != nil {
 		return err
@@ -184,7 +193,7 @@ func soakServe(ctx context.Context, a *app, clock fastClock, xURL string, out io
 
 // soakPayments opens the service with a lease on outgoing rows that is long in fast
 // time: on a slow machine a short one would run out while a row is sent.
-func soakPayments(ctx context.Context, a *app) (*payments.Service, settings, error) {
+func soakPayments(ctx context.Context, a *app, lease time.Duration) (*payments.Service, settings, error) {
 	book, err := a.openBook(ctx)
 	if err != nil {
 		return nil, settings{}, err
@@ -197,7 +206,7 @@ func soakPayments(ctx context.Context, a *app) (*payments.Service, settings, err
 	if err != nil {
 		return nil, settings{}, err
 	}
-	config.Outbox.Lease = soakFactor * time.Second
+	config.Outbox.Lease = max(config.Outbox.Lease, lease)
 	parser, err := twitter.NewParser(set.parser())
 	if err != nil {
 		return nil, settings{}, err

@@ -6,6 +6,7 @@ package main
 // time goes by more slowly.
 const (
 	soakTweets = 100
+	loadTweets = 200
 	soakKills  = 1
 	soakFactor = 10
 )

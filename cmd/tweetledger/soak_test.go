@@ -66,12 +66,16 @@ func (z *soakSize) read(getenv func(string) string) error {
 	return nil
 }
 
-// fastClock is a clock that runs soakFactor times as fast.
-type fastClock struct{ began, base time.Time }
+// fastClock is a clock that runs Factor times as fast as the wall's since Began, when
+// it stood at Base.
+type fastClock struct {
+	Began, Base time.Time
+	Factor      time.Duration
+}
 
-func (c fastClock) Now() time.Time { return c.base.Add(time.Since(c.began) * soakFactor) }
+func (c fastClock) Now() time.Time { return c.Base.Add(time.Since(c.Began) * c.Factor) }
 
-func (c fastClock) After(d time.Duration) <-chan time.Time { return time.After(d / soakFactor) }
+func (c fastClock) After(d time.Duration) <-chan time.Time { return time.After(d / c.Factor) }
 
 // soak is a stage on which everything goes wrong.
 type soak struct {
@@ -108,21 +112,11 @@ const (
 
 func soakPayer(i int) string { return fmt.Sprint(700_001_000 + i) }
 
-func newSoak(t *testing.T, size soakSize) *soak {
-	t.Helper()
-	clock := fastClock{began: time.Now(), base: time.Now().UTC().Truncate(time.Second)}
-	s := &soak{stage: newStage(t, xsim.Options{Clock: clock.Now, After: clock.After, MaxTweets: 4*size.tweets + 10_000}), size: size, clock: clock,
-		rng: rand.New(rand.NewPCG(size.seed, 2)), told: map[string]*soakTweet{}, waiting: map[*soakTweet]bool{}, bad: map[string]bool{}}
-	ctx, cancel := context.WithTimeout(t.Context(), soakPatience+time.Duration(size.tweets)*100*time.Millisecond)
-	t.Cleanup(cancel)
-	s.ctx = ctx
-	config := s.variables["TWEETLEDGER_CONFIG"]
-	const calm = "[secret]\nmemory_kib = 64\niterations = 1\nparallelism = 1\nworkers = 4\n[screening]\nvelocity = \"accept\"\nmany_payees = \"accept\"\nnear_cap = \"accept\"\n"
-	if err := os.WriteFile(config, []byte(calm), 0o600); err != nil {
-		t.Fatal(err)
-	}
+// enrol makes n payers who can pay.
+func (s *stage) enrol(n int) {
+	s.t.Helper()
 	s.open(func(p *payments.Service) error {
-		for i := range soakPayers {
+		for i := range n {
 			c, err := p.EnrolCustomer(s.ctx, payments.NewCustomer{Name: "Payer", Phone: fmt.Sprintf("+336%08d", i)})
 			if err == nil {
 				err = p.LinkCustomer(s.ctx, twitter.Channel, soakPayer(i), fmt.Sprintf("payer_%d", i), c.Number)
@@ -140,6 +134,22 @@ func newSoak(t *testing.T, size soakSize) *soak {
 		}
 		return nil
 	})
+}
+
+func newSoak(t *testing.T, size soakSize) *soak {
+	t.Helper()
+	clock := fastClock{Began: time.Now(), Base: time.Now().UTC().Truncate(time.Second), Factor: soakFactor}
+	s := &soak{stage: newStage(t, xsim.Options{Clock: clock.Now, After: clock.After, MaxTweets: 4*size.tweets + 10_000}), size: size, clock: clock,
+		rng: rand.New(rand.NewPCG(size.seed, 2)), told: map[string]*soakTweet{}, waiting: map[*soakTweet]bool{}, bad: map[string]bool{}}
+	ctx, cancel := context.WithTimeout(t.Context(), soakPatience+time.Duration(size.tweets)*100*time.Millisecond)
+	t.Cleanup(cancel)
+	s.ctx = ctx
+	config := s.variables["TWEETLEDGER_CONFIG"]
+	const calm = "[secret]\nmemory_kib = 64\niterations = 1\nparallelism = 1\nworkers = 4\n[screening]\nvelocity = \"accept\"\nmany_payees = \"accept\"\nnear_cap = \"accept\"\n"
+	if err := os.WriteFile(config, []byte(calm), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.enrol(soakPayers)
 	s.book = s.app()
 	if _, err := s.book.openBook(s.ctx); err != nil {
 		t.Fatal(err)
@@ -187,7 +197,7 @@ func (s *soak) play() {
 			s.catchUp(400)
 		}
 		if i%10_000 == 9_999 {
-			s.t.Logf("%d tweets, %d kills, after %v", i+1, s.kills, time.Since(s.clock.began).Round(time.Second))
+			s.t.Logf("%d tweets, %d kills, after %v", i+1, s.kills, time.Since(s.clock.Began).Round(time.Second))
 		}
 	}
 }
