@@ -219,8 +219,8 @@ func OrdersOfKey(ctx context.Context, tx *sqldb.Tx, key string) ([]Order, error)
 // taken through a secondary index can linger for seconds after the commit.
 func lockChain(ctx context.Context, tx *sqldb.Tx, m InboxMessage) ([]Order, error) {
 	keys := []string{OrderKey(m.Channel, m.FirstID)}
-	err := tx.Each(ctx, `SELECT DISTINCT x.first_id FROM messages AS v JOIN messages AS x ON x.channel = v.channel AND x.message_id = v.message_id
-		WHERE v.channel = $1 AND v.first_id = $2 AND x.first_id <> $2 AND x.author_id = $3`, []any{m.Channel, m.FirstID, m.AuthorID},
+	err := tx.Each(ctx, `SELECT DISTINCT x.first_id FROM messages AS v CROSS JOIN messages AS x
+		WHERE v.channel = $1 AND v.first_id = $2 AND x.channel = v.channel AND x.message_id = v.message_id AND x.first_id <> $2 AND x.author_id = $3`, []any{m.Channel, m.FirstID, m.AuthorID},
 		func(rows *sqldb.Rows) error {
 			var firstID string
 			err := rows.Scan(&firstID)
