@@ -3,6 +3,7 @@ package payments
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -99,15 +100,21 @@ func (s *Service) deletionTerm(ctx context.Context, tx *sqldb.Tx, channel, autho
 // does not: an archive that somebody hands in can name anybody's tweet as its first.
 type editChain struct{ channel, firstID, authorID string }
 
+// chainsQuery finds by whom and under which first ids a message was written. With
+// DISTINCT, SQLite would read all of the channel for it.
+const chainsQuery = "SELECT first_id, author_id FROM messages WHERE channel = $1 AND message_id = $2 AND ($3 = '' OR author_id = $3)"
+
 // chainsOf returns the edit chains of a message. There are several of it where one
 // way in knew its history and another did not.
 func chainsOf(ctx context.Context, tx *sqldb.Tx, d Deletion) ([]editChain, error) {
 	var list []editChain
-	err := tx.Each(ctx, "SELECT DISTINCT first_id, author_id FROM messages WHERE channel = $1 AND message_id = $2 AND ($3 = '' OR author_id = $3)",
+	err := tx.Each(ctx, chainsQuery,
 		[]any{d.Channel, d.ID, d.AuthorID}, func(rows *sqldb.Rows) error {
 			c := editChain{channel: d.Channel}
 			err := rows.Scan(&c.firstID, &c.authorID)
-			list = append(list, c)
+			if !slices.Contains(list, c) {
+				list = append(list, c)
+			}
 			return err
 		})
 	return list, err

@@ -75,7 +75,7 @@ func (s *Service) ListDonations(ctx context.Context, tx *sqldb.Tx, f DonationFil
 		c.And("o.effective_date <= ?", f.To)
 	}
 	if !f.AfterDate.IsZero() {
-		c.And("(o.effective_date, o.id) > (?, ?)", f.AfterDate, f.AfterID)
+		c.And("o.effective_date >= ? AND (o.effective_date, o.id) > (?, ?)", f.AfterDate, f.AfterDate, f.AfterID)
 	}
 	var list []Donation
 	err := tx.Each(ctx, fmt.Sprintf(`SELECT o.id, o.transaction_id, o.order_key, o.payee_payee_id, o.payer_id, o.amount, o.currency,

@@ -17,6 +17,12 @@ func ScreeningQueries(tx *sqldb.Tx) map[string]string {
 // AnswersQuery returns what an answer's allowance reads.
 func AnswersQuery() string { return answersQuery(10) }
 
+// What is asked for each message and each deletion, to be read by its id.
+const (
+	OtherFirstIDs = otherFirstIDs
+	ChainsQuery   = chainsQuery
+)
+
 // OutboxQuery is a query of a list of the outbox, with the index that it must be read from.
 type OutboxQuery struct {
 	Index, Query string

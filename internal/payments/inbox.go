@@ -258,8 +258,12 @@ func FindMessageByChannelID(ctx context.Context, tx *sqldb.Tx, channel, id strin
 }
 
 func messages(ctx context.Context, tx *sqldb.Tx, where string, args []any, tail string) ([]InboxMessage, error) {
+	return messagesFrom(ctx, tx, "messages", where, args, tail)
+}
+
+func messagesFrom(ctx context.Context, tx *sqldb.Tx, table, where string, args []any, tail string) ([]InboxMessage, error) {
 	var list []InboxMessage
-	err := tx.Each(ctx, "SELECT "+messageColumns+" FROM messages WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, "SELECT "+messageColumns+" FROM "+table+" WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
 		m, err := scanMessage(rows)
 		list = append(list, m)
 		return err
@@ -295,7 +299,7 @@ func ListMessages(ctx context.Context, tx *sqldb.Tx, f MessageFilter) ([]InboxMe
 		c.And("channel = ?", f.Channel)
 	}
 	createdBetween(&c, f.From, f.To, f.After)
-	list, err := messages(ctx, tx, c.Condition(), c.Args, fmt.Sprintf(" ORDER BY created_at, id LIMIT %d", f.Limit))
+	list, err := messagesFrom(ctx, tx, "messages"+tx.IndexedBy("messages_by_time"), c.Condition(), c.Args, fmt.Sprintf(" ORDER BY created_at, id LIMIT %d", f.Limit))
 	if err != nil {
 		return nil, fmt.Errorf("list messages: %w", err)
 	}

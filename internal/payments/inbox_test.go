@@ -438,3 +438,19 @@ func TestLists(t *testing.T) {
 		})
 	})
 }
+
+// TestMessagesAreReadByTheirIDs keeps what each message costs from growing with the
+// inbox. Servers have statistics to choose by; SQLite is told.
+func TestMessagesAreReadByTheirIDs(t *testing.T) {
+	w := newWorld(t, sqliteDB(t))
+	w.ordered(toYoann)
+	w.explain(func(_ context.Context, _ *sqldb.Tx, plan func(query string, args ...any) string) {
+		for _, query := range []string{payments.OtherFirstIDs, payments.ChainsQuery} {
+			got := plan(query, channel, "1", marie)
+			wantIndex(t, got, "messages_by_id")
+			if strings.Contains(got, "(channel=?)") {
+				t.Errorf("all of a channel is read:\n%s", got)
+			}
+		}
+	})
+}

@@ -13,7 +13,7 @@ import (
 // that bring what is old, such as imports, say nothing about that.
 func LatestMessage(ctx context.Context, tx *sqldb.Tx, channel string, vias []string) (time.Time, error) {
 	var at time.Time
-	err := tx.QueryRow(ctx, "SELECT created_at FROM messages WHERE channel = $1 AND "+tx.AnyText("via", 2)+" ORDER BY created_at DESC, id DESC LIMIT 1",
+	err := tx.QueryRow(ctx, "SELECT created_at FROM messages"+tx.IndexedBy("messages_by_time")+" WHERE channel = $1 AND "+tx.AnyText("via", 2)+" ORDER BY created_at DESC, id DESC LIMIT 1",
 		[]any{channel, vias}, &at)
 	if err != nil && !sqldb.IsNoRows(err) {
 		return time.Time{}, fmt.Errorf("look for the newest message of %s: %w", channel, err)

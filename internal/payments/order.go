@@ -213,18 +213,24 @@ func OrdersOfKey(ctx context.Context, tx *sqldb.Tx, key string) ([]Order, error)
 	return list, nil
 }
 
+// otherFirstIDs finds the first ids under which the messages of an edit chain are known
+// as well. CROSS makes SQLite begin with the chain, not with all of the channel.
+const otherFirstIDs = `SELECT x.first_id FROM messages AS v CROSS JOIN messages AS x
+	WHERE v.channel = $1 AND v.first_id = $2 AND x.channel = v.channel AND x.message_id = v.message_id AND x.first_id <> $2 AND x.author_id = $3`
+
 // lockChain returns the orders of a message's edit chain and locks them; those
 // that the same author's versions made under another first id belong to it. They
 // are looked up first and locked by their ids: on CockroachDB 22.1 a lock that was
 // taken through a secondary index can linger for seconds after the commit.
 func lockChain(ctx context.Context, tx *sqldb.Tx, m InboxMessage) ([]Order, error) {
 	keys := []string{OrderKey(m.Channel, m.FirstID)}
-	err := tx.Each(ctx, `SELECT DISTINCT x.first_id FROM messages AS v CROSS JOIN messages AS x
-		WHERE v.channel = $1 AND v.first_id = $2 AND x.channel = v.channel AND x.message_id = v.message_id AND x.first_id <> $2 AND x.author_id = $3`, []any{m.Channel, m.FirstID, m.AuthorID},
+	err := tx.Each(ctx, otherFirstIDs, []any{m.Channel, m.FirstID, m.AuthorID},
 		func(rows *sqldb.Rows) error {
 			var firstID string
 			err := rows.Scan(&firstID)
-			keys = append(keys, OrderKey(m.Channel, firstID))
+			if key := OrderKey(m.Channel, firstID); !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
 			return err
 		})
 	if err != nil {

@@ -72,7 +72,7 @@ func ListStatements(ctx context.Context, tx *sqldb.Tx, f StatementFilter) ([]Sto
 	w.And("iban = ?", f.IBAN)
 	w.Period("closing_date", f.From, f.To)
 	if f.After != (StatementCursor{}) {
-		w.And("(closing_date, sequence, statement_id) > (?, ?, ?)", f.After.ClosingDate, f.After.Sequence, f.After.StatementID)
+		w.And("closing_date >= ? AND (closing_date, sequence, statement_id) > (?, ?, ?)", f.After.ClosingDate, f.After.ClosingDate, f.After.Sequence, f.After.StatementID)
 	}
 	list, err := sqldb.Collect(ctx, tx, fmt.Sprintf("SELECT %s FROM bank_statements%s ORDER BY closing_date, sequence, statement_id LIMIT %d",
 		statementColumns, w.Clause(), f.Limit), w.Args, scanStatement)
@@ -123,7 +123,7 @@ func ListEntries(ctx context.Context, tx *sqldb.Tx, f EntryFilter) ([]StoredEntr
 	}
 	w.Period("e.booking_date", f.From, f.To)
 	if f.After != (EntryCursor{}) {
-		w.And("(e.booking_date, e.statement_id, e.entry, e.detail) > (?, ?, ?, ?)",
+		w.And("e.booking_date >= ? AND (e.booking_date, e.statement_id, e.entry, e.detail) > (?, ?, ?, ?)", f.After.BookingDate,
 			f.After.BookingDate, f.After.StatementID, int64(f.After.Entry), int64(f.After.Detail))
 	}
 	list, err := sqldb.Collect(ctx, tx, fmt.Sprintf("%s%s ORDER BY e.booking_date, e.statement_id, e.entry, e.detail LIMIT %d", entrySelect, w.Clause(), f.Limit),
