@@ -243,6 +243,53 @@ func TestReplyWaitsForX(t *testing.T) {
 	}
 }
 
+// TestRepliesWaitForWhatIsWrongWithUs gives no reply up, and uses no try, where X takes
+// nothing from us at all: a person mends that, and all that waits goes out.
+func TestRepliesWaitForWhatIsWrongWithUs(t *testing.T) {
+	const forbidden = `{"title":"Client Forbidden","type":"https://api.twitter.com/2/problems/client-forbidden","detail":"This app has no access."}`
+	status, body := http.StatusOK, ""
+	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
+		out.WriteHeader(status)
+		fmt.Fprint(out, body)
+	}))
+	defer server.Close()
+	client := func(token twitter.TokenSource) *twitter.Client {
+		c, err := twitter.NewClient(twitter.Options{BaseURL: server.URL, UserToken: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for name, try := range map[string]struct {
+		token  twitter.TokenSource
+		status int
+		body   string
+	}{
+		"no token":               {nil, 200, ""},
+		"the token is not there": {noToken{}, 200, ""},
+		"the token has ended":    {twitter.StaticToken("a"), 401, `{"title":"Unauthorized","type":"about:blank","status":401,"detail":"Unauthorized"}`},
+		"the credits are gone":   {twitter.StaticToken("a"), 402, `{"title":"CreditsDepleted"}`},
+		"the app has no access":  {twitter.StaticToken("a"), 403, forbidden},
+	} {
+		status, body = try.status, try.body
+		for _, out := range []payments.Outgoing{{InReplyTo: "1", Text: "a"}, {InReplyTo: "1", Text: "a", InDoubt: true}, {RecipientID: "1", Text: "a"},
+			{RecipientID: "1", Text: "a", InDoubt: true}} {
+			_, err := client(try.token).Reply(t.Context(), out)
+			var refused *payments.SendError
+			if !errors.As(err, &refused) || refused.Permanent || refused.RetryAfter <= 0 || refused.InDoubt != out.InDoubt {
+				t.Errorf("%s, %+v: %+v", name, out, err)
+			}
+		}
+	}
+}
+
+// noToken is a source of tokens that has none.
+type noToken struct{}
+
+func (noToken) Token(context.Context) (string, error) {
+	return "", ledger.Errorf(ledger.CodeForbidden, "there is no token")
+}
+
 func TestReplyWhenXCannotBeAsked(t *testing.T) {
 	w := newWorld(t)
 	command := w.sim.Tweet(marieID, "@SmoneyFR #envoyer 20€ @yoann_test")

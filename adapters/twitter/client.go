@@ -212,11 +212,11 @@ func (c *Client) send(ctx context.Context, what call) (*http.Response, error) {
 
 func (c *Client) request(ctx context.Context, what call) (*http.Request, error) {
 	if what.token == nil {
-		return nil, ledger.Errorf(ledger.CodeForbidden, "no token was configured for %s", what.endpoint)
+		return nil, &tokenError{ledger.Errorf(ledger.CodeForbidden, "no token was configured for %s", what.endpoint)}
 	}
 	token, err := what.token.Token(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("getting a token for %s: %w", what.endpoint, err)
+		return nil, &tokenError{fmt.Errorf("getting a token for %s: %w", what.endpoint, err)}
 	}
 	var body io.Reader
 	if what.body != nil {
@@ -241,6 +241,11 @@ func (c *Client) request(ctx context.Context, what call) (*http.Request, error) 
 	}
 	return request, nil
 }
+
+// tokenError says that X was not asked, for want of a token.
+type tokenError struct{ error }
+
+func (e *tokenError) Unwrap() error { return e.error }
 
 // maxProblemBytes bounds how much of a refusal is read.
 const maxProblemBytes = 64 << 10

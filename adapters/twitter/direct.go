@@ -237,9 +237,10 @@ func (c *Client) direct(ctx context.Context, out payments.Outgoing) (string, err
 	if out.InDoubt {
 		id, err := c.FindDirect(ctx, out.RecipientID, out.Text, out.Since)
 		if err != nil {
-			return "", sendError(err)
+			return "", lookError(out, err)
 		}
 		if id != "" {
+			c.metrics.found.Inc()
 			return id, nil
 		}
 	}
@@ -267,17 +268,6 @@ func (c *Client) SendDirect(ctx context.Context, userID, text string) (string, e
 		return "", ledger.Errorf(ledger.CodeUnavailable, "X sent a direct message to %s without saying its id", userID)
 	}
 	return string(answer.Data.ID), nil
-}
-
-// sendError makes a *payments.SendError of X's refusal to send. An answer of 5xx says
-// not whether it was sent. Any other error stays as it is: in doubt.
-func sendError(err error) error {
-	refused, ok := errors.AsType[*APIError](err)
-	if !ok {
-		return err
-	}
-	return &payments.SendError{Permanent: permanent(refused.Status), RetryAfter: refused.RetryAfter,
-		InDoubt: refused.Status >= http.StatusInternalServerError, Gone: isGone(refused), Err: err}
 }
 
 // FindDirect looks for a direct message with this text that the bank's account sent to

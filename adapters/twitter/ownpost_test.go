@@ -99,8 +99,9 @@ func TestWhenOwnPostsCannotBeRead(t *testing.T) {
 	for _, status := range []int{503, 429} {
 		w.sim.Fail(xsim.EndpointTimeline, xsim.Failure{Status: status, Times: 1, Reset: time.Minute})
 		_, err := w.client.Reply(w.ctx, lost)
-		if _, refused := errors.AsType[*payments.SendError](err); err == nil || refused {
-			t.Fatalf("%d: %v", status, err)
+		refused, ok := errors.AsType[*payments.SendError](err)
+		if !ok || refused.Permanent || !refused.InDoubt || (refused.RetryAfter == time.Minute) != (status == 429) {
+			t.Fatalf("%d: %+v", status, err)
 		}
 		w.wantReplies(lost.InReplyTo, 0)
 		w.clock.advance(time.Minute)

@@ -3,7 +3,6 @@ package twitter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"tweetledger/internal/payments"
@@ -14,12 +13,12 @@ var _ payments.Replier = (*Client)(nil)
 
 // Reply implements payments.Replier: it publishes a reply, or an announcement as a
 // post of its own, as the bank's account, and sends a direct message to the one
-// recipient that it has. What is in doubt is looked for first, and
-// what X refuses as a duplicate afterwards: where the account has it, that is the
-// answer. X's refusals are *payments.SendError: 429 says when to try again; 400, 403
-// and 404 (a deleted tweet, which is Gone, an account that did not mention us) are
-// permanent; all else may pass. After a 5xx, and where X could not be asked, it may have been
-// published all the same.
+// recipient that it has. What is in doubt is looked for first, and what X refuses as a
+// duplicate afterwards: where the account has it, that is the answer. X's refusals are
+// *payments.SendError: 429 says when to try again; 400, 403 and 404 (a deleted tweet,
+// which is Gone, an account that did not mention us) are permanent; what is wrong with
+// us, as a token that has ended, is waited for; all else may pass. After a 5xx, and where
+// X could not be asked, it may have been published all the same.
 func (c *Client) Reply(ctx context.Context, out payments.Outgoing) (string, error) {
 	body := map[string]any{"text": out.Text}
 	switch {
@@ -42,7 +41,7 @@ func (c *Client) Reply(ctx context.Context, out payments.Outgoing) (string, erro
 			return id, nil
 		}
 		if err != nil && !denied(err) {
-			return "", fmt.Errorf("whether outbox row %s was published is not known: %w", out.ID, err)
+			return "", lookError(out, err)
 		}
 	}
 	id, err := c.publish(ctx, out.ID, body)
@@ -83,11 +82,5 @@ func (c *Client) publish(ctx context.Context, row string, body map[string]any) (
 // denied reports whether X lets nobody with our access read what we asked for.
 func denied(err error) bool {
 	refused, ok := errors.AsType[*APIError](err)
-	return ok && (refused.Status == http.StatusForbidden || refused.Status == http.StatusNotFound)
-}
-
-// permanent reports whether X will refuse the same reply for ever. 401 is not: a
-// token is renewed.
-func permanent(status int) bool {
-	return status == http.StatusBadRequest || status == http.StatusForbidden || status == http.StatusNotFound
+	return ok && !isOurs(err) && (refused.Status == http.StatusForbidden || refused.Status == http.StatusNotFound)
 }
