@@ -272,6 +272,7 @@ var (
 		"account_days": "debits credits", "chart_entries": "number label", "leases": "holder token expires_at done_at", "payout_items": "live",
 		"customers": "*", "payees": "*", "links": "*", "link_invitations": "*", "messages": "*", "orders": "*", "outbox": "*", "payout_batches": "*", "payouts": "*",
 		"enrolments": "*", "one_time_codes": "*", "payee_proposals": "*",
+		"cards": "*", "charges": "*", "disputes": "*",
 	}
 	servingMayDelete = map[string]bool{"unsealed_pages": true, "opening_balances": true, "deletions": true, "handle_keys": true, "links": true, "one_time_codes": true}
 	servingMayNotAdd = map[string]bool{"goose_db_version": true}

@@ -64,6 +64,7 @@ type Config struct {
 	Outbox    OutboxConfig
 	Screening ScreeningConfig
 	Enrolment EnrolmentConfig
+	Cards     CardConfig
 }
 
 // SecretParams are the costs of argon2id (RFC 9106).
@@ -116,6 +117,7 @@ func DefaultConfig() Config {
 		LinkTerm:      3 * 24 * time.Hour,
 		Screening:     DefaultScreening(),
 		Enrolment:     DefaultEnrolment(),
+		Cards:         DefaultCards(),
 		Outbox: OutboxConfig{
 			Tries:        20,
 			FirstPause:   10 * time.Second,
@@ -174,6 +176,9 @@ func (c Config) Validate() error {
 		return err
 	}
 	if err := c.Enrolment.validate(); err != nil {
+		return err
+	}
+	if err := c.Cards.validate(); err != nil {
 		return err
 	}
 	u, err := url.Parse(c.PageURL)

@@ -26,6 +26,8 @@ type Confirmation struct {
 	Language    string
 	Reference   string
 	ExpiresAt   time.Time // UTC
+	// Card is what pays the missing part, where that is not in the wallet.
+	Card *CardShare
 	// Stamp is to come back with the code: it proves when the page was shown, and
 	// that it showed what is confirmed.
 	Stamp string
@@ -36,12 +38,16 @@ type Confirmation struct {
 func (s *Service) Confirmation(ctx context.Context, token string) (Confirmation, error) {
 	var o Order
 	var to payee
+	var share *CardShare
 	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		var err error
 		if o, err = orderOfToken(ctx, tx, token); err != nil {
 			return err
 		}
-		to, err = loadPayee(ctx, tx, o)
+		if to, err = loadPayee(ctx, tx, o); err != nil {
+			return err
+		}
+		share, err = cardShare(ctx, tx, s.config.Cards, o)
 		return err
 	})
 	if err != nil {
@@ -49,7 +55,7 @@ func (s *Service) Confirmation(ctx context.Context, token string) (Confirmation,
 	}
 	now := s.engine.Now()
 	c := Confirmation{OrderID: o.ID, State: o.State, Amount: o.Amount, Currency: o.Currency, PayeeHandle: o.PayeeHandle, PayeeName: to.name,
-		PayeeKind: o.PayeeKind, Language: o.Language, Reference: o.Reference(), ExpiresAt: o.ExpiresAt, Stamp: s.stamp(o, now)}
+		PayeeKind: o.PayeeKind, Language: o.Language, Reference: o.Reference(), ExpiresAt: o.ExpiresAt, Card: share, Stamp: s.stamp(o, now)}
 	if c.State == StateAwaitingConfirmation && !now.Before(o.ExpiresAt) {
 		c.State = StateExpired // the sweeper has not come by yet
 	}
@@ -115,6 +121,8 @@ func errNotConfirmed() error {
 // code, a blocked one or none at all is CodeForbidden, always with the same
 // words. An order that is not waiting for a confirmation is CodeConflict, and no
 // try is counted. An order that the rules forbid by now is voided: CodeForbidden.
+// Where a card pays what is missing, the order may come back as it was, with the
+// charge that it waits for; a card that was declined is CodeInsufficientFunds.
 func (s *Service) Confirm(ctx context.Context, r ConfirmRequest) (Order, error) {
 	if err := validSecret(r.Code); err != nil {
 		return Order{}, err
@@ -137,7 +145,7 @@ func (s *Service) Confirm(ctx context.Context, r ConfirmRequest) (Order, error) 
 		s.log.InfoContext(ctx, "payment not confirmed", "order", o.ID, "customer", payer.Number, "actor", r.Actor)
 		return Order{}, errNotConfirmed()
 	}
-	confirmed, err := s.post(ctx, o.ID, payer.secretHash, r.Actor)
+	confirmed, err := s.post(ctx, o.ID, payer.secretHash, r)
 	if err == nil && tried.stale {
 		s.rehash(ctx, payer, r.Code)
 	}
@@ -212,15 +220,16 @@ func (s *Service) rehash(ctx context.Context, c Customer, code string) {
 
 // post moves the money of an order whose code was right. Everything is checked
 // again, in the transaction that posts.
-func (s *Service) post(ctx context.Context, id uuid.UUID, secretHash, actor string) (Order, error) {
+func (s *Service) post(ctx context.Context, id uuid.UUID, secretHash string, r ConfirmRequest) (Order, error) {
 	attempt, err := s.newID()
 	if err != nil {
 		return Order{}, err
 	}
 	var o Order
 	var refused error
+	var paying orderCharge
 	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		refused = nil
+		refused, paying = nil, orderCharge{}
 		var err error
 		if o, err = lockOrder(ctx, tx, id); err != nil {
 			return err
@@ -242,7 +251,12 @@ func (s *Service) post(ctx context.Context, id uuid.UUID, secretHash, actor stri
 		if refused = awaitsConfirmation(o, now); refused != nil {
 			return nil
 		}
-		reason, err := s.postTx(ctx, tx, &o, payer, attempt, actor, now)
+		if o.HoldID == uuid.Nil {
+			if paying, refused, err = s.fund(ctx, tx, &o, payer, r.Actor); err != nil || refused != nil || paying.due() {
+				return err
+			}
+		}
+		reason, err := s.postTx(ctx, tx, &o, payer, attempt, r.Actor, now)
 		if err != nil || reason == "" {
 			return err
 		}
@@ -257,6 +271,9 @@ func (s *Service) post(ctx context.Context, id uuid.UUID, secretHash, actor stri
 	}
 	if err != nil {
 		return Order{}, fmt.Errorf("confirm order %s: %w", id, err)
+	}
+	if refused == nil && paying.due() {
+		return s.payByCard(ctx, o, paying, r.Token)
 	}
 	return o, refused
 }

@@ -542,27 +542,44 @@ func (h handling) settle(ctx context.Context, o *Order, payer Customer, to payee
 		return change(ctx, h.tx, o, StateAwaitingPayee, ActorService, ReasonUnregistered, h.now)
 	}
 	expires := h.now.Add(h.config.ConfirmationTerm)
-	hold, err := h.engine.HoldTx(ctx, h.tx, ledger.HoldRequest{
+	awaits := ReasonHeld
+	refused, err := h.hold(ctx, h.tx, o, payer, to, expires)
+	if err == nil && refused == ReasonInsufficientFunds {
+		awaits, refused, err = h.cardInstead(ctx, h.tx, o, payer, to)
+	}
+	if err != nil {
+		return err
+	}
+	if refused != "" {
+		return change(ctx, h.tx, o, StateRejected, ActorService, refused, h.now)
+	}
+	o.ExpiresAt, o.tokenHash = expires, hashToken(h.token(o.ID))
+	if err := change(ctx, h.tx, o, StateAwaitingConfirmation, ActorService, awaits, h.now); err != nil {
+		return err
+	}
+	return h.noticeTx(ctx, h.tx, *o, h.now)
+}
+
+// hold sets the money of an order aside, or returns the reason for which it cannot.
+func (s *Service) hold(ctx context.Context, tx *sqldb.Tx, o *Order, payer Customer, to payee, expires time.Time) (refused string, err error) {
+	hold, err := s.engine.HoldTx(ctx, tx, ledger.HoldRequest{
 		Key: o.holdKey(), Debit: payer.WalletID, Credit: to.account, Amount: o.Amount, Currency: o.Currency, ExpiresAt: expires,
-		Source: ledger.Source{Channel: o.Channel, ID: o.FirstID, Date: ledger.DateIn(o.MessageAt, h.engine.Location())},
+		Source: ledger.Source{Channel: o.Channel, ID: o.FirstID, Date: ledger.DateIn(o.MessageAt, s.engine.Location())},
 	})
 	switch ledger.CodeOf(err) {
 	case "":
 		if err != nil {
-			return fmt.Errorf("hold the money: %w", err)
+			return "", fmt.Errorf("hold the money: %w", err)
 		}
 	case ledger.CodeInsufficientFunds:
-		return change(ctx, h.tx, o, StateRejected, ActorService, ReasonInsufficientFunds, h.now)
+		return ReasonInsufficientFunds, nil
 	case ledger.CodeLimitExceeded:
-		return change(ctx, h.tx, o, StateRejected, ActorService, ReasonPayeeCeiling, h.now)
+		return ReasonPayeeCeiling, nil
 	case ledger.CodeAccountClosed:
-		return change(ctx, h.tx, o, StateRejected, ActorService, ReasonAccountClosed, h.now)
+		return ReasonAccountClosed, nil
 	default:
-		return fmt.Errorf("hold the money: %w", err)
+		return "", fmt.Errorf("hold the money: %w", err)
 	}
-	o.HoldID, o.ExpiresAt, o.tokenHash = hold.ID, expires, hashToken(h.token(o.ID))
-	if err := change(ctx, h.tx, o, StateAwaitingConfirmation, ActorService, ReasonHeld, h.now); err != nil {
-		return err
-	}
-	return h.noticeTx(ctx, h.tx, *o, h.now)
+	o.HoldID = hold.ID
+	return "", nil
 }

@@ -81,6 +81,7 @@ const (
 	ReasonNotAuthor         = "not_the_author"     // it was ordered as an edit of what somebody else wrote
 	ReasonBindingBroken     = "binding_broken"     // what would be posted is not what was asked for
 	ReasonHoldLost          = "hold_lost"          // the ledger no longer holds the money
+	ReasonCardPays          = "card_pays"          // nothing is held: a card pays what is missing when it is confirmed
 )
 
 // The actors of changes that no person makes.
@@ -91,30 +92,33 @@ const (
 
 // Order is a payment that a customer asked for.
 type Order struct {
-	ID             uuid.UUID
-	Key            string // channel and first id of the edit chain: the posting's idempotency key
-	MessageID      uuid.UUID
-	Channel        string
-	FirstID        string
-	Version        int // of the message
-	State          State
-	Reason         string // of the last change; private
-	PayerID        uuid.UUID
-	PayerUserID    string
-	PayeeKind      PayeeKind
-	PayeeID        uuid.UUID // customer (Person) or payee; Nil: Unregistered
-	PayeeUserID    string    // bound when the order was made
-	PayeeHandle    string    // as it was then
-	Amount         ledger.Amount
-	Currency       ledger.Currency
-	Language       string
-	HoldID         uuid.UUID
-	TransactionID  uuid.UUID   // Nil unless posted
-	EffectiveDate  ledger.Date // of the posting; zero unless posted
-	MessageAt      time.Time   // when the message was written
-	CreatedAt      time.Time
-	ExpiresAt      time.Time // zero: never
-	ClosedAt       time.Time // zero: open
+	ID            uuid.UUID
+	Key           string // channel and first id of the edit chain: the posting's idempotency key
+	MessageID     uuid.UUID
+	Channel       string
+	FirstID       string
+	Version       int // of the message
+	State         State
+	Reason        string // of the last change; private
+	PayerID       uuid.UUID
+	PayerUserID   string
+	PayeeKind     PayeeKind
+	PayeeID       uuid.UUID // customer (Person) or payee; Nil: Unregistered
+	PayeeUserID   string    // bound when the order was made
+	PayeeHandle   string    // as it was then
+	Amount        ledger.Amount
+	Currency      ledger.Currency
+	Language      string
+	HoldID        uuid.UUID
+	CardID        uuid.UUID   // that pays what is missing when the order is confirmed; Nil: none
+	TransactionID uuid.UUID   // Nil unless posted
+	EffectiveDate ledger.Date // of the posting; zero unless posted
+	MessageAt     time.Time   // when the message was written
+	CreatedAt     time.Time
+	ExpiresAt     time.Time // zero: never
+	ClosedAt      time.Time // zero: open
+	// Charge is what a confirmed order still waits for; only Confirm sets it.
+	Charge         *Charge
 	confirmationID uuid.UUID
 	binding        []byte
 	tokenHash      []byte
@@ -163,13 +167,13 @@ func hashToken(token string) []byte {
 }
 
 const orderColumns = `id, order_key, message_id, channel, first_id, version, state, reason, payer_id, payer_user_id, payee_kind,
-	COALESCE(payee_customer_id, payee_payee_id), payee_user_id, payee_handle, amount, currency, language, hold_id, transaction_id,
+	COALESCE(payee_customer_id, payee_payee_id), payee_user_id, payee_handle, amount, currency, language, hold_id, card_id, transaction_id,
 	effective_date, message_at, created_at, expires_at, closed_at, confirmation_id, binding, token_hash, events`
 
 func scanOrder(rows *sqldb.Rows) (Order, error) {
 	var o Order
 	err := rows.Scan(&o.ID, &o.Key, &o.MessageID, &o.Channel, &o.FirstID, &o.Version, &o.State, &o.Reason, &o.PayerID, &o.PayerUserID, &o.PayeeKind,
-		&o.PayeeID, &o.PayeeUserID, &o.PayeeHandle, &o.Amount, &o.Currency, &o.Language, &o.HoldID, &o.TransactionID,
+		&o.PayeeID, &o.PayeeUserID, &o.PayeeHandle, &o.Amount, &o.Currency, &o.Language, &o.HoldID, &o.CardID, &o.TransactionID,
 		&o.EffectiveDate, &o.MessageAt, &o.CreatedAt, &o.ExpiresAt, &o.ClosedAt, &o.confirmationID, &o.binding, &o.tokenHash, &o.events)
 	return o, err
 }
@@ -370,10 +374,10 @@ func change(ctx context.Context, tx *sqldb.Tx, o *Order, to State, actor, reason
 		o.ClosedAt = at
 	}
 	n, err := tx.Exec(ctx, `UPDATE orders SET state = $1, reason = $2, events = events + 1, hold_id = $3, token_hash = $4, expires_at = $5,
-			transaction_id = $6, effective_date = $7, confirmation_id = $8, closed_at = $9
-		WHERE id = $10 AND state = $11`,
+			transaction_id = $6, effective_date = $7, confirmation_id = $8, closed_at = $9, card_id = $10
+		WHERE id = $11 AND state = $12`,
 		string(to), reason, sqldb.NullUUID(o.HoldID), nullBytes(o.tokenHash), o.ExpiresAt,
-		sqldb.NullUUID(o.TransactionID), o.EffectiveDate, sqldb.NullUUID(o.confirmationID), o.ClosedAt, o.ID, string(from))
+		sqldb.NullUUID(o.TransactionID), o.EffectiveDate, sqldb.NullUUID(o.confirmationID), o.ClosedAt, sqldb.NullUUID(o.CardID), o.ID, string(from))
 	if err != nil {
 		return fmt.Errorf("change order %s to %s: %w", o.ID, to, err)
 	}

@@ -26,6 +26,9 @@ type Options struct {
 	Log    *slog.Logger // discards where nil
 	Random io.Reader    // crypto/rand where nil
 	Cards  Cards        // needed where Config.Enrolment asks for a card
+	// Processor charges cards; nil: none are charged. Those that are registered with it
+	// are Cards where these are nil.
+	Processor CardProcessor
 }
 
 // Service is the payment service on one book. It is safe for concurrent use, and
@@ -40,10 +43,11 @@ type Service struct {
 	cards  Cards
 	keys   keys
 	// hashing holds a slot for every argon2id hash that may be computed at once.
-	hashing chan struct{}
-	turns   *turns              // to have a secret code checked
-	pauses  *pauses             // of channels that take nothing for a while
-	denied  map[string]struct{} // user ids that neither pay nor are paid
+	hashing   chan struct{}
+	turns     *turns              // to have a secret code checked
+	pauses    *pauses             // of channels that take nothing for a while
+	denied    map[string]struct{} // user ids that neither pay nor are paid
+	processor CardProcessor       // nil: none
 }
 
 // keys are derived from Config.Key, one for each purpose.
@@ -57,8 +61,11 @@ func New(e *engine.Engine, config Config, parser Parser, opts Options) (*Service
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("payments: %w", err)
 	}
-	s := &Service{engine: e, db: e.DB(), config: config, parser: parser, log: opts.Log, random: opts.Random, cards: opts.Cards,
+	s := &Service{engine: e, db: e.DB(), config: config, parser: parser, log: opts.Log, random: opts.Random, cards: opts.Cards, processor: opts.Processor,
 		hashing: make(chan struct{}, config.Secret.Workers), turns: newTurns(), pauses: &pauses{at: map[lane]time.Time{}}, denied: map[string]struct{}{}}
+	if s.cards == nil && s.processor != nil {
+		s.cards = registeredCards{}
+	}
 	if config.Enrolment.CardRequired && s.cards == nil {
 		return nil, fmt.Errorf("payments: %w", ledger.Errorf(ledger.CodeInvalid, "no payment cards can be registered here, so none can be asked for").InField("enrolment.card_required"))
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 
+	"github.com/google/uuid"
+
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 )
@@ -39,12 +41,7 @@ func (s *Service) TopUp(ctx context.Context, customerNumber string, amount ledge
 			return ledger.Errorf(ledger.CodeAccountClosed,
 				"customer %s is closed; give the money back to the card", c.Number).InField("customer")
 		}
-		made, err = s.engine.PostTx(ctx, tx, ledger.PostRequest{
-			Key: TopUpKey(reference), Journal: ledger.JournalCards, Label: "Card top-up",
-			Source: ledger.Source{Channel: "card", ID: reference},
-			Postings: []ledger.Posting{{Debit: ledger.SystemAccountID(AccountCardsToSettle), Credit: c.WalletID, Amount: amount,
-				Currency: s.config.Currency}},
-		})
+		made, err = s.engine.PostTx(ctx, tx, s.topUp(c.WalletID, amount, reference))
 		return err
 	})
 	switch {
@@ -54,4 +51,15 @@ func (s *Service) TopUp(ctx context.Context, customerNumber string, amount ledge
 		return ledger.Transaction{}, fmt.Errorf("top up the wallet of %s: %w", clip(customerNumber), err)
 	}
 	return made, nil
+}
+
+// topUp is what books a card charge, whoever found out that the acquirer has collected
+// it: one that staff have booked by hand is not booked again.
+func (s *Service) topUp(wallet uuid.UUID, amount ledger.Amount, reference string) ledger.PostRequest {
+	return ledger.PostRequest{
+		Key: TopUpKey(reference), Journal: ledger.JournalCards, Label: "Card top-up",
+		Source: ledger.Source{Channel: "card", ID: reference},
+		Postings: []ledger.Posting{{Debit: ledger.SystemAccountID(AccountCardsToSettle), Credit: wallet, Amount: amount,
+			Currency: s.config.Currency}},
+	}
 }

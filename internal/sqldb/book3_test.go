@@ -69,13 +69,17 @@ var bookQueries = []struct{ what, before, after string }{
 	{"accounts", accountsOfBook3, accountsOfBook3},
 	{"holds", "SELECT * FROM holds ORDER BY id", "SELECT * FROM holds ORDER BY id"},
 	{"releases", "SELECT * FROM hold_releases ORDER BY id", "SELECT * FROM hold_releases ORDER BY id"},
-	{"orders", "SELECT * FROM orders ORDER BY id", "SELECT * FROM orders ORDER BY id"},
+	{"orders", ordersOfBook3, ordersOfBook3},
 	{"payouts", "SELECT * FROM payouts ORDER BY id", "SELECT * FROM payouts ORDER BY id"},
 	{"payout items", "SELECT * FROM payout_items ORDER BY payout_id, ordinal", "SELECT * FROM payout_items ORDER BY payout_id, ordinal"},
 	{"bank entries", "SELECT * FROM bank_entries ORDER BY statement_id, entry, detail", "SELECT * FROM bank_entries ORDER BY statement_id, entry, detail"},
 }
 
 const accountsOfBook3 = `SELECT id, code, name, category, side, currency, min_balance, max_balance, shards, status, opened_at FROM accounts ORDER BY id`
+
+const ordersOfBook3 = `SELECT id, order_key, message_id, channel, first_id, version, state, reason, events, payer_id, payer_user_id, payee_kind,
+	payee_customer_id, payee_payee_id, payee_user_id, payee_handle, amount, currency, language, binding, token_hash, hold_id, transaction_id,
+	confirmation_id, effective_date, message_at, created_at, expires_at, closed_at FROM orders ORDER BY id`
 
 func TestOldBookIsMoved(t *testing.T) {
 	for _, engine := range sqltest.Engines(t) {
