@@ -38,7 +38,7 @@ func TestLoad(t *testing.T) {
 }
 
 const (
-	loadPayers = 500
+	loadPayers = 500 // or a tenth of the tweets
 	// loadAhead bounds the tweets that are on their way: the stream of the simulated X
 	// ends where a reader is further behind.
 	loadAhead = 500
@@ -68,7 +68,7 @@ func newLoad(t *testing.T, size int) *load {
 	if err := os.WriteFile(l.variables["TWEETLEDGER_CONFIG"], []byte(calm), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.enrol(loadPayers)
+	l.enrol(l.payers())
 	l.book = l.app()
 	if _, err := l.book.openBook(l.ctx); err != nil {
 		t.Fatal(err)
@@ -81,6 +81,8 @@ func newLoad(t *testing.T, size int) *load {
 	return l
 }
 
+func (l *load) payers() int { return min(loadPayers, max(1, l.size/10)) }
+
 // send tweets, and waits for the service where it falls behind.
 func (l *load) send() {
 	l.t.Helper()
@@ -90,7 +92,7 @@ func (l *load) send() {
 		if i%100 == 50 {
 			l.sim.Duplicate(1)
 		}
-		l.ids = append(l.ids, l.sim.Tweet(soakPayer(i%loadPayers), fmt.Sprintf("@SmoneyFR #envoyer 0,0%d€ @yoann_test", 1+i%9)))
+		l.ids = append(l.ids, l.sim.Tweet(soakPayer(i%l.payers()), fmt.Sprintf("@SmoneyFR #envoyer 0,0%d€ @yoann_test", 1+i%9)))
 		if i >= loadAhead && i%10 == 0 {
 			l.until("a tweet comes", func() bool { return l.there(l.ids[i-loadAhead]) })
 		}
