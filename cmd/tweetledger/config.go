@@ -101,6 +101,7 @@ type screeningSettings struct {
 	DayAmount       string           `toml:"day_amount"`
 	MonthCount      int              `toml:"month_count"`
 	MonthAmount     string           `toml:"month_amount"`
+	DayOrders       int              `toml:"day_orders"`
 	NewPayee        payments.Verdict `toml:"new_payee"`
 	NewPayeeAmount  string           `toml:"new_payee_amount"`
 	ManyPayees      payments.Verdict `toml:"many_payees"`
@@ -115,7 +116,7 @@ type screeningSettings struct {
 
 // rules returns the settings that are not amounts.
 func (s screeningSettings) rules() payments.ScreeningConfig {
-	rules := payments.ScreeningConfig{Velocity: s.Velocity, DayCount: s.DayCount, MonthCount: s.MonthCount, NewPayee: s.NewPayee,
+	rules := payments.ScreeningConfig{Velocity: s.Velocity, DayCount: s.DayCount, MonthCount: s.MonthCount, DayOrders: s.DayOrders, NewPayee: s.NewPayee,
 		ManyPayees: s.ManyPayees, ManyPayeesCount: s.ManyPayeesCount, NearCap: s.NearCap, NearCapCount: s.NearCapCount,
 		LookAlike: s.LookAlike, ReviewTerm: time.Duration(s.ReviewTerm)}
 	if len(s.DeniedIDs) > 0 {

@@ -161,6 +161,7 @@ func TestOutboxIsListedByIndex(t *testing.T) {
 					wantIndex(t, got, q.Index)
 				}
 			}
+			wantIndex(t, plan(payments.OrdersOfDayQuery(), uuid.New(), w.clock.Now()), "orders_of_payer")
 			wantIndex(t, plan(payments.AnswersQuery(), stranger, channel, payments.DirectChannel(channel), w.clock.Now()), "messages_answered")
 		})
 	})

@@ -30,7 +30,7 @@ const ActorPayer = "payer"
 const (
 	templateAnswered = "answered"
 	// templateBalance is a direct message that tells a balance. Its text goes as soon
-	// as it was sent: what somebody had is not kept a second time.
+	// as it was sent or given up: what somebody had is not kept a second time.
 	templateBalance = "balance"
 )
 

@@ -2,6 +2,7 @@ package payments_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -271,6 +272,21 @@ func TestCancelWhileTheCodeIsChecked(t *testing.T) {
 				t.Fatalf("confirmed: %v; cancelled: %s; the order is %s", confirmErr, handled.Reason, state)
 			}
 		}
+	})
+}
+
+// TestABalanceThatCouldNotBeToldIsNotKept gives up a direct message that its reader does
+// not take: the text goes, and cannot be resent.
+func TestABalanceThatCouldNotBeToldIsNotKept(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		w.take(w.direct(marie, "balance"))
+		w.sink.fail = &payments.SendError{Permanent: true, Err: errors.New("takes no direct messages")}
+		w.deliver()
+		rows := w.outbox(payments.OutboxDead)
+		if len(rows) != 1 || rows[0].Text != "" || len(rows[0].TextHash) == 0 {
+			t.Fatalf("kept as %+v", rows)
+		}
+		w.wantCode(w.Resend(w.ctx, rows[0].ID), ledger.CodeConflict)
 	})
 }
 

@@ -199,6 +199,7 @@ func (s *Service) deliver(ctx context.Context, row OutboxRow, repliers map[strin
 		if outcome.later {
 			m.attempts--
 			s.pauses.set(row.lane(), m.next)
+			s.log.WarnContext(ctx, "what waits in the outbox is left alone for a while", "channel", row.Channel, "kind", row.Kind, "for", outcome.pause, "error", m.lastError)
 		}
 		done.Retried++
 	}
@@ -224,7 +225,7 @@ func (s *Service) mark(ctx context.Context, row OutboxRow, m marking) error {
 		// A row whose lease ran out while it was sent belongs to somebody else now,
 		// unless it went out: that is a fact, whoever marks it.
 		_, err := tx.Exec(ctx, `UPDATE outbox SET status = $1, external_id = $2, last_error = $3, closed_at = $4, next_attempt_at = $5,
-				attempts = $6, in_doubt = $7, text_hash = COALESCE($8, text_hash), text = CASE WHEN $1 = 'sent' AND template = 'balance' THEN '' ELSE text END
+				attempts = $6, in_doubt = $7, text_hash = COALESCE($8, text_hash), text = CASE WHEN $1 <> 'pending' AND template = 'balance' THEN '' ELSE text END
 			WHERE id = $9 AND status = 'pending' AND (attempts = $10 OR $1 = 'sent')`,
 			string(m.status), m.externalID, m.lastError, m.closedAt, m.next, int64(m.attempts), sqldb.Flag(m.inDoubt), nullBytes(m.textHash),
 			row.ID, int64(row.Attempts))

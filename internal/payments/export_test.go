@@ -23,6 +23,9 @@ const (
 	ChainsQuery   = chainsQuery
 )
 
+// OrdersOfDayQuery returns what counts the orders of a payer's day.
+func OrdersOfDayQuery() string { return ordersOfDayQuery(10) }
+
 // OutboxQuery is a query of a list of the outbox, with the index that it must be read from.
 type OutboxQuery struct {
 	Index, Query string

@@ -303,7 +303,7 @@ func FindOutbox(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (OutboxRow, err
 
 // Resend gives a dead row new tries. Whether an earlier one sent it after all is
 // looked up first where that is in doubt. A row that is not dead is CodeNotFound,
-// one that screening keeps back CodeConflict.
+// one that screening keeps back, or that told a balance, CodeConflict.
 func (s *Service) Resend(ctx context.Context, id uuid.UUID) error {
 	now := s.engine.Now()
 	return s.db.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
@@ -314,6 +314,8 @@ func (s *Service) Resend(ctx context.Context, id uuid.UUID) error {
 		switch {
 		case row.Status != OutboxDead:
 			return ledger.Errorf(ledger.CodeNotFound, "there is no dead row %s in the outbox: it is %s", id, row.Status).InField("outbox")
+		case row.Template == templateBalance && row.Text == "":
+			return ledger.Errorf(ledger.CodeConflict, "row %s told a balance, which is not kept; the customer asks again", id).InField("outbox")
 		case row.Decision == VerdictReject:
 			return ledger.Errorf(ledger.CodeConflict, "row %s is kept back by screening (%s) and is never sent", id, row.LastError).InField("outbox")
 		}

@@ -48,6 +48,9 @@ type ScreeningConfig struct {
 	DayAmount   ledger.Amount
 	MonthCount  int // 1 to MaxCounted
 	MonthAmount ledger.Amount
+	// DayOrders is the most orders in rolling 24 hours, whatever became of them: each
+	// calls its payer, and who is no customer yet in public. 1 to MaxCounted.
+	DayOrders int
 	// NewPayee: the first payment to a person of at least NewPayeeAmount.
 	NewPayee       Verdict
 	NewPayeeAmount ledger.Amount
@@ -84,7 +87,7 @@ const (
 // was said.
 func DefaultScreening() ScreeningConfig {
 	return ScreeningConfig{
-		Velocity: VerdictReject, DayCount: 50, DayAmount: 1000_00, MonthCount: 300, MonthAmount: 5000_00,
+		Velocity: VerdictReject, DayCount: 50, DayAmount: 1000_00, MonthCount: 300, MonthAmount: 5000_00, DayOrders: 200,
 		NewPayee: VerdictReview, NewPayeeAmount: 200_00,
 		ManyPayees: VerdictReview, ManyPayeesCount: 20,
 		NearCap: VerdictReview, NearCapMargin: 10_00, NearCapCount: 3,
@@ -104,7 +107,7 @@ func (c ScreeningConfig) validate() error {
 		counts  map[string]int
 	}{
 		{"velocity", c.Velocity, map[string]int64{"day_amount": int64(c.DayAmount), "month_amount": int64(c.MonthAmount)},
-			map[string]int{"day_count": c.DayCount, "month_count": c.MonthCount}},
+			map[string]int{"day_count": c.DayCount, "month_count": c.MonthCount, "day_orders": c.DayOrders}},
 		{"new_payee", c.NewPayee, map[string]int64{"new_payee_amount": int64(c.NewPayeeAmount)}, nil},
 		{"many_payees", c.ManyPayees, nil, map[string]int{"many_payees_count": c.ManyPayeesCount}},
 		{"near_cap", c.NearCap, map[string]int64{"near_cap_margin": int64(c.NearCapMargin)}, map[string]int{"near_cap_count": c.NearCapCount}},
@@ -169,6 +172,15 @@ func (h handling) screen(ctx context.Context, o Order, to payee) (Verdict, []Hit
 			return "", nil, err
 		}
 		h.screenWindow(w, hit)
+	}
+	if rules.Velocity != VerdictAccept {
+		made, err := h.ordersOfDay(ctx, o)
+		if err != nil {
+			return "", nil, err
+		}
+		if made > rules.DayOrders && !slices.ContainsFunc(hits, func(hit Hit) bool { return hit.Rule == ReasonVelocityDay }) {
+			hit(ReasonVelocityDay, rules.Velocity, "more than %d orders in 24 hours, whatever became of them", rules.DayOrders)
+		}
 	}
 	// The bank knows charities and businesses: it has enrolled them.
 	stranger := to.kind == Person || to.kind == Unregistered
@@ -255,6 +267,22 @@ func (h handling) paymentsInWindow(ctx context.Context, o Order) (window, error)
 	}
 	w.payees = len(payees)
 	return w, nil
+}
+
+// ordersOfDayQuery counts the orders that a payer ($1) has made since an instant ($2),
+// from the index orders_of_payer, as far as limit.
+func ordersOfDayQuery(limit int) string {
+	return fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 AS one FROM orders WHERE payer_id = $1 AND created_at > $2 LIMIT %d) AS made", limit)
+}
+
+// ordersOfDay counts the orders of an order's payer, no further than to one too many.
+func (h handling) ordersOfDay(ctx context.Context, o Order) (int, error) {
+	var made int
+	err := h.tx.QueryRow(ctx, ordersOfDayQuery(h.config.Screening.DayOrders+1), []any{o.PayerID, h.now.Add(-day)}, &made)
+	if err != nil {
+		return 0, fmt.Errorf("count the orders of order %s's payer: %w", o.ID, err)
+	}
+	return made, nil
 }
 
 // addCapped adds two amounts; where the sum cannot be written down it stays at the

@@ -488,6 +488,26 @@ func TestScreeningSettingsAreChecked(t *testing.T) {
 
 func asError(err error, to **ledger.Error) { _ = errors.As(err, to) }
 
+// TestOrdersThatAreCancelledCount stops who orders and cancels again and again, which
+// would have the bank call strangers in public without end.
+func TestOrdersThatAreCancelledCount(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		config := testConfig()
+		config.Screening.Velocity, config.Screening.DayOrders = payments.VerdictReject, 3
+		w.Service = w.node(config)
+		for range 3 {
+			w.wantVerdict(marie, "pay 1.00 "+stranger+" stranger", payments.StateAwaitingPayee, payments.ReasonUnregistered)
+			w.wantAnswer(w.say(marie, "cancel"), payments.OutcomeAnswered, payments.CommandCancel)
+		}
+		o := w.wantVerdict(marie, "pay 1.00 "+stranger+" stranger", payments.StateRejected, payments.ReasonVelocityDay)
+		if hits := w.hits(o.ID); len(hits) != 1 || hits[0].Detail != "more than 3 orders in 24 hours, whatever became of them" {
+			t.Errorf("hits are %+v", hits)
+		}
+		w.clock.Add(24 * time.Hour)
+		w.wantVerdict(marie, "pay 1.00 "+stranger+" stranger", payments.StateAwaitingPayee, payments.ReasonUnregistered)
+	})
+}
+
 // TestScreeningReadsByIndex asks each engine how it reads what a verdict needs: by an
 // index whose entries are bounded by the payer's window or by one key, so that a
 // verdict costs the same however long the histories are.
