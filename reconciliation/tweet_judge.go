@@ -195,7 +195,11 @@ func (t *tweets) ledgerItem(c *chain, o payments.Order) Item {
 	payer, payee := "?", "?"
 	if len(txn.Postings) == 1 {
 		p := txn.Postings[0]
-		payer, payee = owner(p.Debit, c.book.accounts[o.PayerID], o.PayerUserID), owner(p.Credit, c.book.accounts[o.PayeeID], o.PayeeUserID)
+		paid := c.book.accounts[o.PayeeID]
+		if o.PayeeKind == payments.Unregistered { // the bank keeps it for the payee
+			paid = ledger.SystemAccountID(payments.AccountUnclaimed)
+		}
+		payer, payee = owner(p.Debit, c.book.accounts[o.PayerID], o.PayerUserID), owner(p.Credit, paid, o.PayeeUserID)
 	}
 	return Item{Side: Inside, Reference: c.key, Counterparty: parties(payer, payee), Amount: amount, Currency: currency, Date: txn.EffectiveDate, Source: "the ledger"}
 }

@@ -61,17 +61,18 @@ type bookSettings struct {
 }
 
 type ruleSettings struct {
-	PersonCap        string   `toml:"person_cap"`
-	CharityCap       string   `toml:"charity_cap"`
-	BusinessCap      string   `toml:"business_cap"`
-	WalletCeiling    string   `toml:"wallet_ceiling"`
-	ConfirmationTerm duration `toml:"confirmation_term"`
-	UnclaimedTerm    duration `toml:"unclaimed_term"`
-	TextRetention    duration `toml:"text_retention"`
-	LinkTerm         duration `toml:"link_term"`
-	PageIdle         duration `toml:"page_idle"`
-	SecretTries      int      `toml:"secret_tries"`
-	DayAnswers       int      `toml:"day_answers"`
+	PersonCap         string   `toml:"person_cap"`
+	CharityCap        string   `toml:"charity_cap"`
+	BusinessCap       string   `toml:"business_cap"`
+	WalletCeiling     string   `toml:"wallet_ceiling"`
+	ConfirmationTerm  duration `toml:"confirmation_term"`
+	UnclaimedTerm     duration `toml:"unclaimed_term"`
+	UnclaimedReminder duration `toml:"unclaimed_reminder"`
+	TextRetention     duration `toml:"text_retention"`
+	LinkTerm          duration `toml:"link_term"`
+	PageIdle          duration `toml:"page_idle"`
+	SecretTries       int      `toml:"secret_tries"`
+	DayAnswers        int      `toml:"day_answers"`
 }
 
 type twitterSettings struct {
@@ -258,6 +259,7 @@ func (s settings) payments() (payments.Config, error) {
 	}
 	config.ConfirmationTerm = time.Duration(s.Rules.ConfirmationTerm)
 	config.UnclaimedTerm = time.Duration(s.Rules.UnclaimedTerm)
+	config.UnclaimedReminder = time.Duration(s.Rules.UnclaimedReminder)
 	config.TextRetention = time.Duration(s.Rules.TextRetention)
 	config.PageIdle = time.Duration(s.Rules.PageIdle)
 	config.LinkTerm = time.Duration(s.Rules.LinkTerm)

@@ -271,10 +271,14 @@ func (d *demo) invite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.expect(got, payments.OutcomeOrder, payments.StateAwaitingPayee); err != nil {
+	p := d.people["marie_test"]
+	if _, err := d.confirm(ctx, p, p.code); err != nil {
 		return err
 	}
-	d.ok("the order waits for @hugo_test to register; nothing is held meanwhile")
+	if err := d.expectState(ctx, got, payments.StatePosted); err != nil {
+		return err
+	}
+	d.ok("5.00 EUR wait in the account of unclaimed payments: five days, then they come back to Marie")
 	return d.answers(ctx, got.message.ID)
 }
 

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
 	"tweetledger/reports"
 )
 
@@ -27,7 +29,7 @@ func (a *app) orderListCommand() *cobra.Command {
 the tweet's edit chain; the state says where the order is:
 
   awaiting_confirmation   money is held, the payer must enter the code
-  awaiting_payee          nobody knows the payee yet; nothing is held
+  awaiting_payee          of old orders: nobody knows the payee; nothing is held
   under_review            staff decide ("tweetledger review"); nothing is held
   posted                  paid
   rejected, cancelled, voided, expired   ended without payment; the reason says why`,
@@ -112,6 +114,7 @@ statements ("Réf. 44B5BCB2"), or its key ("twitter:1990000000000000002").`,
 			var order payments.Order
 			var events []payments.OrderEvent
 			var hits []payments.Hit
+			var unclaimed payments.Unclaimed // of a payee who was no customer
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
 				if order, err = payments.FindOrder(ctx, tx, id); err != nil {
 					return err
@@ -119,7 +122,12 @@ statements ("Réf. 44B5BCB2"), or its key ("twitter:1990000000000000002").`,
 				if hits, err = payments.HitsOfOrder(ctx, tx, id); err != nil {
 					return err
 				}
-				events, err = payments.OrderEvents(ctx, tx, id)
+				if events, err = payments.OrderEvents(ctx, tx, id); err != nil {
+					return err
+				}
+				if unclaimed, err = payments.FindUnclaimed(ctx, tx, id); ledger.CodeOf(err) == ledger.CodeNotFound {
+					return nil
+				}
 				return err
 			})
 			if err != nil {
@@ -141,6 +149,9 @@ statements ("Réf. 44B5BCB2"), or its key ("twitter:1990000000000000002").`,
 					{Name: "reason", Title: "Reason", Kind: reports.Text},
 				},
 			}
+			if unclaimed.OrderID != uuid.Nil {
+				table.Facts = append(table.Facts, reports.Fact{Name: "unclaimed", Title: "For its payee", Value: unclaimedText(unclaimed)})
+			}
 			for _, hit := range hits {
 				table.Notes = append(table.Notes, "Screening: "+string(hit.Verdict)+", "+hit.Rule+": "+hit.Detail)
 			}
@@ -150,6 +161,17 @@ statements ("Réf. 44B5BCB2"), or its key ("twitter:1990000000000000002").`,
 			return a.show(table, "text", "")
 		},
 	}
+}
+
+// unclaimedText says where the money for somebody who was no customer is.
+func unclaimedText(u payments.Unclaimed) string {
+	switch {
+	case u.State != payments.UnclaimedWaiting:
+		return fmt.Sprintf("%s on %s (%s, transaction %s)", u.State, u.ClosedOn, u.Reason, u.TransactionID)
+	case u.Reason != "":
+		return fmt.Sprintf("waiting until %s (%s)", u.ExpiresAt.Format(time.RFC3339), u.Reason)
+	}
+	return "waiting until " + u.ExpiresAt.Format(time.RFC3339)
 }
 
 func (a *app) orderConfirmCommand() *cobra.Command {

@@ -15,6 +15,7 @@ import (
 type outboxMetrics struct {
 	deliveries                                        *prometheus.CounterVec
 	pending, oldestSeconds, dead, reviews, reviewsAge prometheus.Gauge
+	unclaimed, unclaimedOverdue                       prometheus.Gauge
 }
 
 func newOutboxMetrics(registerer prometheus.Registerer) *outboxMetrics {
@@ -24,17 +25,19 @@ func newOutboxMetrics(registerer prometheus.Registerer) *outboxMetrics {
 	m := &outboxMetrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tweetledger_outbox_deliveries_total",
 			Help: "Attempts of this process to send something: sent, retried (failed or put off by the channel, to be tried again), dead (given up)."}, []string{"result"}),
-		pending:       gauge("tweetledger_outbox_pending", "Replies, direct messages and notices that wait to be sent, counted up to 10,000."),
-		oldestSeconds: gauge("tweetledger_outbox_oldest_seconds", "Age of the oldest of them; 0 where none waits."),
-		dead:          gauge("tweetledger_outbox_dead", "What was given up or kept back and waits for staff, counted up to 10,000."),
-		reviews:       gauge("tweetledger_orders_under_review", "Orders that wait for staff, counted up to 10,000."),
-		reviewsAge:    gauge("tweetledger_orders_under_review_oldest_seconds", "Age of the oldest of them; 0 where none waits."),
+		pending:          gauge("tweetledger_outbox_pending", "Replies, direct messages and notices that wait to be sent, counted up to 10,000."),
+		oldestSeconds:    gauge("tweetledger_outbox_oldest_seconds", "Age of the oldest of them; 0 where none waits."),
+		dead:             gauge("tweetledger_outbox_dead", "What was given up or kept back and waits for staff, counted up to 10,000."),
+		reviews:          gauge("tweetledger_orders_under_review", "Orders that wait for staff, counted up to 10,000."),
+		unclaimed:        gauge("tweetledger_unclaimed_payments", "Payments that wait for their payees to become customers, counted up to 10,000."),
+		unclaimedOverdue: gauge("tweetledger_unclaimed_payments_overdue_seconds", "For how long something has been due for one of them (a reminder, a return, another try); 0 where nothing is."),
+		reviewsAge:       gauge("tweetledger_orders_under_review_oldest_seconds", "Age of the oldest of them; 0 where none waits."),
 	}
 	for _, result := range []string{"sent", "retried", "dead"} {
 		m.deliveries.WithLabelValues(result)
 	}
 	if registerer != nil {
-		registerer.MustRegister(m.deliveries, m.pending, m.oldestSeconds, m.dead, m.reviews, m.reviewsAge)
+		registerer.MustRegister(m.deliveries, m.pending, m.oldestSeconds, m.dead, m.reviews, m.reviewsAge, m.unclaimed, m.unclaimedOverdue)
 	}
 	return m
 }
@@ -67,5 +70,7 @@ func (m *outboxMetrics) measure(ctx context.Context, book *engine.Engine) error 
 	m.dead.Set(float64(w.Dead))
 	m.reviews.Set(float64(w.Reviews))
 	m.reviewsAge.Set(age(w.OldestReviewAt))
+	m.unclaimed.Set(float64(w.Unclaimed))
+	m.unclaimedOverdue.Set(age(w.OldestDueAt))
 	return nil
 }

@@ -67,8 +67,48 @@ closing balance, with the balance after each line.`
 	account.Example = `  tweetledger report account wallet:c-000017 --from 2026-01-01 --to 2026-01-31`
 	account.Flags().StringVar(&afterLine, "after", "", "go on behind this transaction")
 
-	command.AddCommand(trial, journal, account, a.donationsCommand())
+	command.AddCommand(trial, journal, account, a.donationsCommand(), a.ageingCommand())
 	return command
+}
+
+func (a *app) ageingCommand() *cobra.Command {
+	var date, format, file string
+	c := &cobra.Command{
+		Use: "ageing", Short: "Payments that wait for somebody to become a customer, by age",
+		Long: `ageing lists what was sent to people who were no customers and had not claimed it at the
+end of a date: for how long it has waited, and when it is returned. "Waits for" says why
+a payee who is a customer by now has not got it. The payments must come to the balance of
+the account unclaimed-payments; the last line says whether they do.`,
+		Example: `  tweetledger report ageing
+  tweetledger report ageing --as-of 2026-01-31 --format csv -o ageing.csv`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			on, err := parseDate("--as-of", date)
+			if err != nil {
+				return err
+			}
+			book, err := a.openBook(c.Context())
+			if err != nil {
+				return err
+			}
+			if on.IsZero() {
+				on = book.Today()
+			}
+			var table reports.Table
+			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				table, err = reports.Ageing(ctx, tx, reports.AgeingParams{On: on, GeneratedAt: a.now().UTC()})
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return a.show(table, format, file)
+		},
+	}
+	c.Flags().StringVar(&date, "as-of", "", "at the end of this effective date (2026-01-31; default today)")
+	formatFlag(c, &format)
+	outputFlag(c, &file)
+	return c
 }
 
 // report makes the command of a report that is a query on one snapshot.

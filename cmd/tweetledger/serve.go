@@ -47,12 +47,12 @@ func (a *app) serveCommand() *cobra.Command {
   /healthz     200 where the process and its database answer
   /metrics     Prometheus metrics
 
-and works the inbox, the outbox, the terms of orders and of holds. It seals what was
-posted, verifies the book every verify.interval, and announces heads where seal.publish
-says so; of several processes one does each of these. With twitter.api_url in the
-configuration it replies to tweets, and one of several processes reads them: the
-stream, the mentions and, where twitter.direct_messages says so, direct messages. With
-twitter.webhook it also takes what X delivers, at
+and works the inbox, the outbox, the terms of orders, of holds and of unclaimed
+payments. It seals what was posted, verifies the book every verify.interval, and announces
+heads where seal.publish says so; of several processes one does each of these. With
+twitter.api_url in the configuration it replies to tweets, and one of several processes
+reads them: the stream, the mentions and, where twitter.direct_messages says so, direct
+messages. With twitter.webhook it also takes what X delivers, at
 
   /webhooks/x  twitter.webhook_path
 
@@ -267,6 +267,7 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	})
 	every(sweepInterval, "expire orders", func(ctx context.Context) (int, error) { return w.service.ExpireOrders(ctx, workBatch) })
 	every(sweepInterval, "expire enrolments", func(ctx context.Context) (int, error) { return w.service.ExpireEnrolments(ctx, workBatch) })
+	every(sweepInterval, "attend to unclaimed payments", func(ctx context.Context) (int, error) { return w.service.SweepUnclaimed(ctx, workBatch) })
 	every(sweepInterval, "expire holds", func(ctx context.Context) (int, error) { return w.service.Engine().ExpireHolds(ctx, workBatch) })
 	every(sweepInterval, "purge texts", func(ctx context.Context) (int, error) { return w.service.PurgeTexts(ctx, workBatch) })
 	every(goneInterval, "purge texts of accounts that are gone", func(ctx context.Context) (int, error) {

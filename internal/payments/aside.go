@@ -181,16 +181,10 @@ func (h handling) cancel(ctx context.Context, m InboxMessage, ref string, custom
 		handled.Reason = ReasonTooLateToCancel
 		return s.say(words.tooLateToCancel) + s.number(), nil
 	}
-	invited := o.State == StateAwaitingPayee
 	if err := h.release(ctx, h.tx, &o, StateCancelled, ActorPayer, ReasonAsked, h.now); err != nil {
 		return "", err
 	}
 	handled.Order = &o
-	if invited { // the payee was called in public, and is told there
-		if err := h.replyTo(ctx, h.tx, o, h.now); err != nil {
-			return "", err
-		}
-	}
 	told := o
 	told.Language = s.lang
 	quiet := isDirect(o.Channel) || o.PayerUserID != m.AuthorID

@@ -203,21 +203,29 @@ func TestLateCancelSparesWhatCameAfterIt(t *testing.T) {
 	})
 }
 
-func TestCancelAnInvitation(t *testing.T) {
-	onEach(t, func(t *testing.T, w *world) {
-		order := w.message(marie, "pay 20.00 "+stranger+" stranger")
-		o := w.take(order).Order
-		m := w.direct(marie, "cancel")
-		w.wantAnswer(w.take(m), payments.OutcomeAnswered, payments.CommandCancel)
-		w.wantState(o.ID, payments.StateCancelled, payments.ReasonAsked)
-		want := "La demande de 20,00\u00a0€ pour @stranger est annulée. Rien n'est débité. Réf.\u00a0" + o.Reference()
-		if public, private := w.sent(m.ID); len(public) != 0 || !slices.Equal(private, []string{want}) {
-			t.Fatalf("public %q, private %q", public, private)
-		}
-		if public, _ := w.sent(order.ID); len(public) != 2 || public[1] != want {
-			t.Fatalf("where the payee was called it says %q", public)
-		}
-	})
+// TestOldOrdersThatAwaitTheirPayee: nothing comes into that state any more, and what is
+// in it is cancelled or expires.
+func TestOldOrdersThatAwaitTheirPayee(t *testing.T) {
+	w := newWorld(t, sqliteDB(t))
+	old := func() payments.Order {
+		t.Helper()
+		o := w.say(marie, "pay 5.00 "+stranger+" ACF_Frence").Order // under review: nothing is held
+		w.exec("UPDATE orders SET state = 'awaiting_payee' WHERE id = $1 AND state = 'under_review'", o.ID)
+		w.wantState(o.ID, payments.StateAwaitingPayee, payments.ReasonLookAlike)
+		return *o
+	}
+	cancelled := old()
+	w.wantAnswer(w.say(marie, "cancel "+cancelled.Reference()), payments.OutcomeAnswered, payments.CommandCancel)
+	w.wantState(cancelled.ID, payments.StateCancelled, payments.ReasonAsked)
+	expired := old()
+	_, err := w.confirm(expired.ID, rightCode)
+	w.wantCode(err, ledger.CodeConflict)
+	w.clock.Add(expired.ExpiresAt.Sub(w.clock.Now()))
+	if n, err := w.ExpireOrders(w.ctx, 10); err != nil || n != 1 {
+		t.Fatalf("%d expired (%v)", n, err)
+	}
+	w.wantState(expired.ID, payments.StateExpired, payments.ReasonTermOver)
+	w.verify()
 }
 
 // TestWhatWasOrderedInPrivateStaysThere cancels in public what was ordered by direct

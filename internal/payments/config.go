@@ -27,8 +27,11 @@ type Config struct {
 	// ConfirmationTerm is how long a payer has to confirm; then the order expires
 	// and what was held is released.
 	ConfirmationTerm time.Duration
-	// UnclaimedTerm is how long an order waits for a payee who is not registered.
-	UnclaimedTerm time.Duration
+	// UnclaimedTerm is how long a confirmed payment waits for a payee who is not
+	// registered; then it is returned. UnclaimedReminder before that the payee is
+	// reminded.
+	UnclaimedTerm     time.Duration
+	UnclaimedReminder time.Duration
 
 	// PhonePrefixes are those that a customer's number may start with, in E.164.
 	PhonePrefixes []string
@@ -97,17 +100,18 @@ const MinKey = 32
 // and PageURL.
 func DefaultConfig() Config {
 	return Config{
-		Currency:         ledger.EUR,
-		BankName:         "S-money",
-		BankHandle:       "SmoneyFR",
-		PersonCap:        250_00,
-		CharityCap:       500_00,
-		BusinessCap:      500_00,
-		WalletCeiling:    2500_00,
-		ConfirmationTerm: 48 * time.Hour,
-		UnclaimedTerm:    5 * 24 * time.Hour,
-		PhonePrefixes:    []string{"+336", "+337"}, // French mobile numbers
-		SecretTries:      5,
+		Currency:          ledger.EUR,
+		BankName:          "S-money",
+		BankHandle:        "SmoneyFR",
+		PersonCap:         250_00,
+		CharityCap:        500_00,
+		BusinessCap:       500_00,
+		WalletCeiling:     2500_00,
+		ConfirmationTerm:  48 * time.Hour,
+		UnclaimedTerm:     5 * 24 * time.Hour,
+		UnclaimedReminder: 24 * time.Hour,
+		PhonePrefixes:     []string{"+336", "+337"}, // French mobile numbers
+		SecretTries:       5,
 		// RFC 9106, section 4: the second recommended option, for servers where
 		// 2 GiB a hash are too much.
 		Secret:        SecretParams{MemoryKiB: 64 * 1024, Iterations: 3, Parallelism: 4, Workers: 4},
@@ -149,7 +153,7 @@ func (c Config) Validate() error {
 			return invalid(name, "the amount must be above zero, not %d", int64(amount))
 		}
 	}
-	for name, d := range map[string]time.Duration{"confirmation_term": c.ConfirmationTerm, "unclaimed_term": c.UnclaimedTerm,
+	for name, d := range map[string]time.Duration{"confirmation_term": c.ConfirmationTerm, "unclaimed_term": c.UnclaimedTerm, "unclaimed_reminder": c.UnclaimedReminder,
 		"page_idle": c.PageIdle, "text_retention": c.TextRetention, "link_term": c.LinkTerm, "outbox.first_pause": c.Outbox.FirstPause,
 		"outbox.send_timeout": c.Outbox.SendTimeout} {
 		if d <= 0 {
@@ -159,6 +163,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.DayAnswers < 1 || c.DayAnswers > MaxDayAnswers:
 		return invalid("day_answers", "the answers to one person in 24 hours must be 1 to %d, not %d", MaxDayAnswers, c.DayAnswers)
+	case c.UnclaimedReminder >= c.UnclaimedTerm:
+		return invalid("unclaimed_reminder", "the reminder %s before the end must be shorter than the term, %s", c.UnclaimedReminder, c.UnclaimedTerm)
 	case c.SecretTries < 1:
 		return invalid("secret_tries", "at least one try is needed, not %d", c.SecretTries)
 	case c.Secret.MemoryKiB < 8*uint32(c.Secret.Parallelism) || c.Secret.Iterations < 1 || c.Secret.Parallelism < 1 || c.Secret.Workers < 1:

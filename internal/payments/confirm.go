@@ -316,6 +316,9 @@ func (s *Service) postTx(ctx context.Context, tx *sqldb.Tx, o *Order, payer Cust
 	if err := notePaid(ctx, tx, *o); err != nil {
 		return "", err
 	}
+	if to.kind == Unregistered {
+		return "", s.keep(ctx, tx, o, now)
+	}
 	return "", s.replyTo(ctx, tx, *o, now)
 }
 
@@ -326,6 +329,8 @@ func journalLabel(kind PayeeKind) string {
 		return "Donation"
 	case Business:
 		return "Payment to a business"
+	case Unregistered:
+		return "Payment to be claimed"
 	}
 	return "Transfer between customers"
 }

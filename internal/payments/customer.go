@@ -250,6 +250,9 @@ func (s *Service) SetCustomerStatus(ctx context.Context, number string, status S
 			if err := s.mustBeEmpty(ctx, tx, c.WalletID, c.Number); err != nil {
 				return err
 			}
+			if err := mustHaveNothingUnclaimed(ctx, tx, c); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.Exec(ctx, "UPDATE customers SET status = $1 WHERE id = $2", string(status), c.ID); err != nil {
 			return fmt.Errorf("set the status of customer %s: %w", number, err)

@@ -152,7 +152,7 @@ func TestCapsAtTheirBoundary(t *testing.T) {
 			{"pay 500.01 " + acf + " ACF_France", payments.ReasonOverCap},
 			{"pay 500.00 " + bakery + " bakery", payments.ReasonHeld},
 			{"pay 500.01 " + bakery + " bakery", payments.ReasonOverCap},
-			{"pay 250.00 " + stranger + " stranger", payments.ReasonUnregistered},
+			{"pay 250.00 " + stranger + " stranger", payments.ReasonHeld},
 			{"pay 250.01 " + stranger + " stranger", payments.ReasonOverCap},
 		} {
 			handled := w.say(marie, c.text)
@@ -163,7 +163,7 @@ func TestCapsAtTheirBoundary(t *testing.T) {
 				t.Errorf("%s: outcome is %s", c.text, handled.Outcome)
 			}
 		}
-		w.wantBalance("wallet:c-000001", 2500_00, 1250_00)
+		w.wantBalance("wallet:c-000001", 2500_00, 1000_00)
 	})
 }
 
@@ -247,35 +247,5 @@ func TestParserIsNotTrusted(t *testing.T) {
 				t.Errorf("%q became %s (%s), want %s", text, got.Outcome, got.Reason, reason)
 			}
 		}
-	})
-}
-
-func TestUnregisteredPayee(t *testing.T) {
-	onCore(t, func(t *testing.T, w *world) {
-		handled := w.say(marie, "pay 20.00 "+stranger+" stranger")
-		if handled.Outcome != payments.OutcomeOrder {
-			t.Fatalf("became %+v", handled)
-		}
-		w.wantState(handled.Order.ID, payments.StateAwaitingPayee, payments.ReasonUnregistered)
-		w.wantBalance("wallet:c-000001", 1000_00, 1000_00) // nothing is held
-		if got, want := w.lastReply(), "@stranger, 20,00\u00a0€ vous attendent : ouvrez un compte S-money et reliez-y votre compte Twitter. "+
-			"Rien n'est débité d'ici là. Réf.\u00a0"+handled.Order.Reference(); got != want {
-			t.Fatalf("invitation is %q, want %q", got, want)
-		}
-		_, err := w.confirm(handled.Order.ID, rightCode)
-		w.wantCode(err, ledger.CodeConflict)
-		w.clock.Add(w.Config().UnclaimedTerm - 1000)
-		expired, err := w.ExpireOrders(w.ctx, 100)
-		must(t, err)
-		if expired != 0 {
-			t.Fatal("the order expired before its time")
-		}
-		w.clock.Add(1000)
-		expired, err = w.ExpireOrders(w.ctx, 100)
-		must(t, err)
-		if expired != 1 {
-			t.Fatalf("%d orders expired", expired)
-		}
-		w.wantState(handled.Order.ID, payments.StateExpired, payments.ReasonTermOver)
 	})
 }

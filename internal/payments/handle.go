@@ -481,7 +481,7 @@ type payee struct {
 func (h handling) findPayee(ctx context.Context, o *Order) (payee, error) {
 	link, err := FindLink(ctx, h.tx, o.Channel, o.PayeeUserID)
 	if ledger.CodeOf(err) == ledger.CodeNotFound {
-		return payee{kind: Unregistered, status: Open}, nil
+		return loadPayee(ctx, h.tx, *o)
 	}
 	if err != nil {
 		return payee{}, err
@@ -500,8 +500,8 @@ func (h handling) findPayee(ctx context.Context, o *Order) (payee, error) {
 // loadPayee returns the payee that an order is bound to.
 func loadPayee(ctx context.Context, tx *sqldb.Tx, o Order) (payee, error) {
 	switch o.PayeeKind {
-	case Unregistered:
-		return payee{kind: Unregistered, status: Open}, nil
+	case Unregistered: // the bank keeps it for whoever that is
+		return payee{kind: Unregistered, status: Open, account: ledger.SystemAccountID(AccountUnclaimed)}, nil
 	case Person:
 		c, err := FindCustomerByID(ctx, tx, o.PayeeID)
 		return payee{id: c.ID, kind: Person, status: c.Status, account: c.WalletID}, err
@@ -537,10 +537,6 @@ func (s *Service) refusal(o Order, payer Customer, to payee) string {
 // settle moves an order that nothing speaks against to the state that the ledger
 // gives it.
 func (h handling) settle(ctx context.Context, o *Order, payer Customer, to payee) error {
-	if to.kind == Unregistered {
-		o.ExpiresAt = h.now.Add(h.config.UnclaimedTerm)
-		return change(ctx, h.tx, o, StateAwaitingPayee, ActorService, ReasonUnregistered, h.now)
-	}
 	expires := h.now.Add(h.config.ConfirmationTerm)
 	awaits := ReasonHeld
 	refused, err := h.hold(ctx, h.tx, o, payer, to, expires)

@@ -70,7 +70,8 @@ func (l Link) validate() error {
 }
 
 // linkTx links an account to the one party that l names, or brings its handle up
-// to date.
+// to date. What was sent to a customer's account before it was one moves on to the
+// wallet with the link.
 func (s *Service) linkTx(ctx context.Context, tx *sqldb.Tx, l Link) error {
 	l.Channel = linkChannel(l.Channel)
 	before, err := FindLink(ctx, tx, l.Channel, l.UserID)
@@ -87,10 +88,15 @@ func (s *Service) linkTx(ctx context.Context, tx *sqldb.Tx, l Link) error {
 	default:
 		_, err = tx.Exec(ctx, "UPDATE links SET handle = $1 WHERE channel = $2 AND user_id = $3", l.Handle, l.Channel, l.UserID)
 	}
-	if err != nil || l.PayeeID == uuid.Nil {
+	switch {
+	case err != nil:
 		return err
+	case l.PayeeID != uuid.Nil:
+		return indexHandle(ctx, tx, l)
+	case before.UserID == "":
+		return s.claimAll(ctx, tx, l, l.LinkedAt)
 	}
-	return indexHandle(ctx, tx, l)
+	return nil
 }
 
 func errLinkedElsewhere(l Link) error {

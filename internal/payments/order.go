@@ -23,7 +23,7 @@ type State string
 const (
 	StateReceived             State = "received"
 	StateRejected             State = "rejected"       // the rules refuse it
-	StateAwaitingPayee        State = "awaiting_payee" // nothing is held while nobody can be paid
+	StateAwaitingPayee        State = "awaiting_payee" // of old orders: since there are unclaimed payments, nobody is waited for before the payer has confirmed
 	StateUnderReview          State = "under_review"
 	StateAwaitingConfirmation State = "awaiting_confirmation" // money is held
 	StatePosted               State = "posted"
@@ -71,7 +71,6 @@ const (
 	ReasonInsufficientFunds = "insufficient_funds"
 	ReasonPayeeCeiling      = "payee_ceiling" // the payee's wallet may not hold so much
 	ReasonAccountClosed     = "account_closed"
-	ReasonUnregistered      = "payee_not_registered"
 	ReasonHeld              = "held"
 	ReasonConfirmed         = "confirmed"
 	ReasonTermOver          = "term_over"
@@ -396,6 +395,18 @@ func nullBytes(b []byte) any {
 		return nil
 	}
 	return b
+}
+
+// note adds to an order's history what is no change of its state.
+func note(ctx context.Context, tx *sqldb.Tx, o *Order, actor, reason string, at time.Time) error {
+	if err := recordOrderEvent(ctx, tx, o.ID, o.events, OrderEvent{At: at, Actor: actor, From: o.State, To: o.State, Reason: reason}); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "UPDATE orders SET events = events + 1 WHERE id = $1", o.ID); err != nil {
+		return fmt.Errorf("count the events of order %s: %w", o.ID, err)
+	}
+	o.events++
+	return nil
 }
 
 // release gives back what an open order holds and moves it to a final state.

@@ -114,7 +114,7 @@ func (s *Service) replyTo(ctx context.Context, tx *sqldb.Tx, o Order, now time.T
 	if err != nil {
 		return err
 	}
-	return s.answerTx(ctx, tx, m, o, string(o.State), closedText(o)+reference(o), now)
+	return s.answerTx(ctx, tx, m, o, string(o.State), string(o.State), closedText(o)+reference(o), now)
 }
 
 // sayTx answers the message that an order came from in words of its own. what
@@ -124,12 +124,12 @@ func (s *Service) sayTx(ctx context.Context, tx *sqldb.Tx, o Order, what, text s
 	if err != nil {
 		return err
 	}
-	return s.answerTx(ctx, tx, m, o, what, text, now)
+	return s.answerTx(ctx, tx, m, o, what, string(o.State), text, now)
 }
 
-func (s *Service) answerTx(ctx context.Context, tx *sqldb.Tx, m InboxMessage, o Order, what, text string, now time.Time) error {
+func (s *Service) answerTx(ctx context.Context, tx *sqldb.Tx, m InboxMessage, o Order, what, template, text string, now time.Time) error {
 	row, queue := answer(m, what, o.ID)
-	row.OrderID, row.Template, row.Text, row.NextAttemptAt, row.CreatedAt = o.ID, string(o.State), text, now, now
+	row.OrderID, row.Template, row.Text, row.NextAttemptAt, row.CreatedAt = o.ID, template, text, now, now
 	return s.insertOutbox(ctx, tx, row, queue)
 }
 

@@ -69,8 +69,6 @@ func orderText(o Order, config Config, replaces bool) string {
 	switch o.State {
 	case StateAwaitingConfirmation:
 		text = tell(words.received)
-	case StateAwaitingPayee:
-		text = tell(words.waiting)
 	case StateUnderReview: // why is nobody's business
 		text = tell(words.underReview)
 	case StateRejected:
@@ -131,6 +129,12 @@ func closedText(o Order) string {
 		return tell(words.cancelled)
 	}
 	return words.failedUntouched.say(o.Language, o.ID)
+}
+
+// unclaimedText says something about a payment that waits, or waited, for its payee.
+func unclaimedText(p phrase, o Order, u Unclaimed, config Config, loc *time.Location) string {
+	until := u.ExpiresAt.In(loc).Format(say(o.Language, "02/01 à 15h04", "2 Jan at 15:04"))
+	return p.say(o.Language, o.ID, money(o.Amount, o.Currency, o.Language), o.PayeeHandle, config.BankName, until) + reference(o)
 }
 
 // withdrawnText answers an edit that is no payment any more.

@@ -40,6 +40,10 @@ func publicTexts(t *testing.T, id uuid.UUID, lang string) map[string][]string {
 			}
 		}
 	}
+	o.State, o.PayeeKind, o.HoldID = StatePosted, Unregistered, id
+	for what, p := range map[string]phrase{"unclaimed": words.unclaimed, "reminder": words.reminder, "claimed": words.claimed, "returned": words.returned} {
+		add(what, unclaimedText(p, o, Unclaimed{ExpiresAt: time.Date(2026, 12, 31, 22, 59, 0, 0, time.UTC)}, config, time.UTC))
+	}
 	for _, code := range refusalCodes() {
 		add("refusal "+string(code), s.refusal(code, config))
 	}

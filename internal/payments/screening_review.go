@@ -34,19 +34,14 @@ func (h handling) judge(ctx context.Context, o *Order, payer Customer, to payee)
 }
 
 // Release lets an order go on that waits for staff, exactly as if screening had
-// accepted it: the rules are asked again and the money is held, or the payee is
-// waited for. Who does it and why stands in the order's history. An order that is
+// accepted it: the rules are asked again and the money is held. Who does it and why stands in the order's history. An order that is
 // not under review, or no longer, is CodeConflict.
 func (s *Service) Release(ctx context.Context, id uuid.UUID, actor, reason string) (Order, error) {
 	return s.review(ctx, id, actor, reason, func(ctx context.Context, h handling, o *Order) error {
 		// The decision is staff's, what follows from it the service's: two events.
-		if err := recordOrderEvent(ctx, h.tx, o.ID, o.events, OrderEvent{At: h.now, Actor: actor, From: o.State, To: o.State, Reason: reason}); err != nil {
+		if err := note(ctx, h.tx, o, actor, reason, h.now); err != nil {
 			return err
 		}
-		if _, err := h.tx.Exec(ctx, "UPDATE orders SET events = events + 1 WHERE id = $1", o.ID); err != nil {
-			return fmt.Errorf("count the events of order %s: %w", o.ID, err)
-		}
-		o.events++
 		payer, err := FindCustomerByID(ctx, h.tx, o.PayerID)
 		if err != nil {
 			return err

@@ -133,12 +133,12 @@ func TestManyPayees(t *testing.T) {
 		w := screened(t, db, func(c *payments.ScreeningConfig) { c.ManyPayees, c.ManyPayeesCount = payments.VerdictReview, 2 })
 		pay := func(id int) string { return fmt.Sprintf("pay 1.00 %d user_%d", id, id) }
 		for range 2 {
-			w.wantVerdict(marie, pay(9001), payments.StateAwaitingPayee, payments.ReasonUnregistered)
-			w.wantVerdict(marie, pay(9002), payments.StateAwaitingPayee, payments.ReasonUnregistered)
+			w.wantVerdict(marie, pay(9001), held, payments.ReasonHeld)
+			w.wantVerdict(marie, pay(9002), held, payments.ReasonHeld)
 		}
 		w.wantVerdict(marie, pay(9003), payments.StateUnderReview, payments.ReasonManyPayees)
 		w.clock.Add(24 * time.Hour)
-		w.wantVerdict(marie, pay(9004), payments.StateAwaitingPayee, payments.ReasonUnregistered)
+		w.wantVerdict(marie, pay(9004), held, payments.ReasonHeld)
 	})
 }
 
@@ -170,7 +170,7 @@ func TestLookAlikeHandles(t *testing.T) {
 			"ba":           false,
 			"yoann_test":   false, // people have no likes
 		} {
-			state, reason := payments.StateAwaitingPayee, payments.ReasonUnregistered
+			state, reason := held, payments.ReasonHeld
 			if like {
 				state, reason = payments.StateUnderReview, payments.ReasonLookAlike
 			}
@@ -185,7 +185,7 @@ func TestLookAlikeHandles(t *testing.T) {
 		// A renamed payee is known by the new handle, and a letter that looks like
 		// another is that letter.
 		must(t, w.LinkPayee(w.ctx, channel, acf, "modern_IlIl0", "acf"))
-		w.wantVerdict(marie, "pay 5.00 "+stranger+" ACF_Frence", payments.StateAwaitingPayee, payments.ReasonUnregistered)
+		w.wantVerdict(marie, "pay 5.00 "+stranger+" ACF_Frence", held, payments.ReasonHeld)
 		w.wantVerdict(marie, "pay 5.00 "+stranger+" rnodern_1l1lO", payments.StateUnderReview, payments.ReasonLookAlike)
 	})
 }
@@ -213,7 +213,7 @@ func TestDirectMessagesAreScreenedToo(t *testing.T) {
 func TestOldPayeesAreIndexed(t *testing.T) {
 	w := newWorld(t, sqliteDB(t))
 	w.exec("DELETE FROM handle_keys")
-	w.wantVerdict(marie, "pay 5.00 "+stranger+" ACF_Frence", payments.StateAwaitingPayee, payments.ReasonUnregistered)
+	w.wantVerdict(marie, "pay 5.00 "+stranger+" ACF_Frence", held, payments.ReasonHeld)
 	for _, want := range []int{2, 0} {
 		if n, err := w.IndexHandles(w.ctx); err != nil || n != want {
 			t.Fatalf("indexed %d (%v), want %d", n, err, want)
@@ -326,7 +326,7 @@ func TestReviewedOrdersAreJudgedAgain(t *testing.T) {
 		o = w.wantVerdict(marie, "pay 20.00 "+stranger+" hugo_test", payments.StateUnderReview, payments.ReasonNewPayee)
 		waiting, err := w.Release(w.ctx, o.ID, "anne", "called back")
 		must(t, err)
-		if waiting.State != payments.StateAwaitingPayee {
+		if waiting.State != held || waiting.PayeeKind != payments.Unregistered {
 			t.Fatalf("released to somebody who is not registered: %+v", waiting)
 		}
 		w.verify()

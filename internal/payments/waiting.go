@@ -15,6 +15,8 @@ type Waiting struct {
 	Dead           int       // rows that were given up or kept back
 	Reviews        int       // orders that wait for staff
 	OldestReviewAt time.Time // since when the oldest of them waits
+	Unclaimed      int       // payments that wait for their payees
+	OldestDueAt    time.Time // when something was due to be done for the first of them; zero where none waits
 }
 
 // MeasureWaiting counts what waits. Its cost is bounded by MaxPage.
@@ -33,6 +35,10 @@ func MeasureWaiting(ctx context.Context, tx *sqldb.Tx) (Waiting, error) {
 		if err := tx.QueryRow(ctx, query, nil, part.count, part.since); err != nil {
 			return Waiting{}, fmt.Errorf("measure what waits: %w", err)
 		}
+	}
+	query := fmt.Sprintf("SELECT COUNT(*), MIN(due_at) FROM (SELECT due_at FROM unclaimed_payments WHERE state = 'waiting' ORDER BY due_at, order_id LIMIT %d) AS waiting", MaxPage)
+	if err := tx.QueryRow(ctx, query, nil, &w.Unclaimed, &w.OldestDueAt); err != nil {
+		return Waiting{}, fmt.Errorf("measure unclaimed payments: %w", err)
 	}
 	return w, nil
 }

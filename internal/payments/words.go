@@ -33,7 +33,8 @@ func (p phrase) say(lang string, about uuid.UUID, args ...string) string {
 // is private, no address. In examples stands no handle that could be somebody's.
 type wording struct {
 	// To an order; 1 is the amount, 2 the payee's handle, 3 the bank's name.
-	received, waiting, underReview, replaced             phrase
+	received, underReview, replaced                      phrase
+	unclaimed, reminder, claimed, returned               phrase // 4: the end of the term
 	donated, sent, reviewOver, neverJoined, unconfirmed  phrase
 	cancelled, cancelledQuietly, failed, failedUntouched phrase
 	overCap, toOneself                                   phrase // 1: the payee's handle, 2: the cap
@@ -63,15 +64,39 @@ var words = wording{
 			"Noted: %[1]s for @%[2]s. A link is coming to your phone: confirm there with your secret code.",
 			"%[1]s for @%[2]s: enter your secret code on the page whose link is coming to your phone.",
 		}},
-	waiting: phrase{
+	unclaimed: phrase{
 		[]string{
-			"@%[2]s, %[1]s vous attendent : ouvrez un compte %[3]s et reliez-y votre compte Twitter. Rien n'est débité d'ici là.",
-			"@%[2]s, on vous envoie %[1]s : ouvrez un compte %[3]s et reliez-y votre compte Twitter. Rien n'est débité avant.",
-			"%[1]s attendent @%[2]s : il suffit d'un compte %[3]s relié à son compte Twitter. Rien n'est débité d'ici là.",
+			"@%[2]s, %[1]s vous attendent jusqu'au %[4]s : ouvrez un compte %[3]s et reliez-y votre compte Twitter.",
+			"@%[2]s, on vous envoie %[1]s : ouvrez un compte %[3]s et reliez-y votre compte Twitter avant le %[4]s.",
+			"%[1]s attendent @%[2]s jusqu'au %[4]s : il suffit d'un compte %[3]s relié à son compte Twitter.",
 		}, []string{
-			"@%[2]s, %[1]s are waiting for you: open a %[3]s account and link your Twitter account to it. Nothing is taken until then.",
-			"@%[2]s, %[1]s are coming to you: open a %[3]s account and link your Twitter account to it. Nothing is taken before.",
-			"%[1]s are waiting for @%[2]s: it takes a %[3]s account with a Twitter account linked to it. Nothing is taken until then.",
+			"@%[2]s, %[1]s are waiting for you until %[4]s: open a %[3]s account and link your Twitter account to it.",
+			"@%[2]s, %[1]s are for you: open a %[3]s account and link your Twitter account to it before %[4]s.",
+			"%[1]s are waiting for @%[2]s until %[4]s: it takes a %[3]s account with a Twitter account linked to it.",
+		}},
+	reminder: phrase{
+		[]string{
+			"@%[2]s, il vous reste jusqu'au %[4]s pour recevoir %[1]s : ouvrez un compte %[3]s et reliez-y votre compte Twitter.",
+			"@%[2]s, %[1]s vous attendent encore, jusqu'au %[4]s : il suffit d'un compte %[3]s relié à votre compte Twitter.",
+			"Plus que jusqu'au %[4]s, @%[2]s : ouvrez un compte %[3]s, reliez-y votre compte Twitter, et %[1]s sont à vous.",
+		}, []string{
+			"@%[2]s, you have until %[4]s to receive %[1]s: open a %[3]s account and link your Twitter account to it.",
+			"@%[2]s, %[1]s are still waiting for you, until %[4]s: it takes a %[3]s account with your Twitter account linked to it.",
+			"Only until %[4]s, @%[2]s: open a %[3]s account, link your Twitter account to it, and %[1]s are yours.",
+		}},
+	claimed: phrase{
+		[]string{"@%[2]s nous a rejoints et a reçu %[1]s.", "C'est arrivé : %[1]s pour @%[2]s.", "%[1]s sont arrivés chez @%[2]s."},
+		[]string{"@%[2]s has joined and received %[1]s.", "Arrived: %[1]s for @%[2]s.", "%[1]s have reached @%[2]s."},
+	},
+	returned: phrase{
+		[]string{
+			"%[1]s pour @%[2]s n'ont pas été réclamés à temps : ils vous sont rendus.",
+			"Délai passé : %[1]s pour @%[2]s reviennent à leur expéditeur.",
+			"Personne n'a réclamé %[1]s pour @%[2]s à temps, ils vous sont rendus.",
+		}, []string{
+			"%[1]s for @%[2]s were not claimed in time: you have them back.",
+			"Time is over: %[1]s for @%[2]s go back to their sender.",
+			"Nobody has claimed %[1]s for @%[2]s in time; you have them back.",
 		}},
 	underReview: phrase{
 		[]string{

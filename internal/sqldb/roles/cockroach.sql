@@ -73,6 +73,7 @@ ALTER TABLE screening_hits OWNER TO tweetledger_migrating;
 ALTER TABLE seal_heads OWNER TO tweetledger_migrating;
 ALTER TABLE seals OWNER TO tweetledger_migrating;
 ALTER TABLE signed_heads OWNER TO tweetledger_migrating;
+ALTER TABLE unclaimed_payments OWNER TO tweetledger_migrating;
 ALTER TABLE unsealed_pages OWNER TO tweetledger_migrating;
 ALTER VIEW transactions OWNER TO tweetledger_migrating;
 
@@ -86,7 +87,7 @@ GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, p
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
 GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,
     customers, payees, links, link_invitations, enrolments, payee_proposals, messages, orders, outbox, payout_batches, payouts,
-    cards, charges, disputes TO tweetledger_serving;
+    cards, charges, disputes, unclaimed_payments TO tweetledger_serving;
 
 -- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
 -- deletions that wait for their message; the keys by which handles are found that look alike.
