@@ -40,8 +40,29 @@ func (s *soak) judge() {
 	s.end()
 	history := s.history()
 	s.runAt(s.clock.Now(), "verify")
+	s.judgeUnclaimed()
 	s.judgeReconciliation(history)
 	s.t.Logf("%d tweets and messages, %d orders, %d answers, %d kills", len(s.order), len(orders), len(rows), s.kills)
+}
+
+// judgeUnclaimed wants the account of unclaimed payments to hold what waits, before and
+// after its payee joins.
+func (s *soak) judgeUnclaimed() {
+	s.t.Helper()
+	tied := func(when string) string {
+		s.t.Helper()
+		report := s.runAt(s.clock.Now(), "report", "ageing")
+		if !strings.Contains(report, "The payments come to the balance of the account") {
+			s.t.Errorf("%s the payee joins:\n%s", when, report)
+		}
+		return report
+	}
+	if before := tied("before"); !strings.Contains(before, soakStrangerID) {
+		s.t.Errorf("nothing waits:\n%s", before)
+	}
+	s.runAt(s.clock.Now(), "customer", "link", "c-000002", "--twitter-id", soakStrangerID, "--handle", soakStranger)
+	tied("after")
+	s.runAt(s.clock.Now(), "verify")
 }
 
 // judgeReconciliation wants no break but what is one: receipts that nobody can send,

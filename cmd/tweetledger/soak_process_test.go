@@ -177,6 +177,7 @@ func soakServe(ctx context.Context, a *app, orders soakOrders, out io.Writer) er
 	}
 	every(inboxInterval, w.woken, "inbox", func(ctx context.Context) (int, error) { return service.HandlePending(ctx, workBatch) })
 	every(sweepInterval, nil, "purge", func(ctx context.Context) (int, error) { return service.PurgeDeletions(ctx, workBatch) })
+	every(sweepInterval, nil, "unclaimed", func(ctx context.Context) (int, error) { return service.SweepUnclaimed(ctx, workBatch) })
 	customers := &soakCustomers{app: a, service: service, clock: clock}
 	if !orders.Listen {
 		every(outboxInterval, nil, "deliver", w.deliver)

@@ -110,6 +110,12 @@ const (
 	soakCode   = "135790"
 )
 
+// Somebody who is paid and is no customer.
+const (
+	soakStrangerID = "700000103"
+	soakStranger   = "hugo_test"
+)
+
 func soakPayer(i int) string { return fmt.Sprint(700_001_000 + i) }
 
 // enrol makes n payers who can pay.
@@ -132,6 +138,7 @@ func (s *stage) enrol(n int) {
 			}
 			s.sim.AddUser(soakPayer(i), fmt.Sprintf("payer_%d", i), "")
 		}
+		s.sim.AddUser(soakStrangerID, soakStranger, "")
 		return nil
 	})
 }
@@ -219,7 +226,8 @@ func (s *soak) say() {
 	author := soakPayer(s.rng.IntN(soakPayers))
 	cents := 1 + s.rng.IntN(9)
 	command := func(cents int) string {
-		spell := []string{"@SmoneyFR #envoyer 0,0%d€ @yoann_test", "@SmoneyFR #don 0,0%d EUR @ACF_France", "merci ! @SmoneyFR #send €0.0%d @yoann_test"}
+		spell := []string{"@SmoneyFR #envoyer 0,0%d€ @yoann_test", "@SmoneyFR #don 0,0%d EUR @ACF_France", "merci ! @SmoneyFR #send €0.0%d @yoann_test",
+			"@SmoneyFR #envoyer 0,0%d€ @" + soakStranger}
 		return fmt.Sprintf(spell[s.rng.IntN(len(spell))], cents)
 	}
 	tweet := func(text string, amount ledger.Amount) *soakTweet {
