@@ -243,41 +243,39 @@ func TestWhatCannotBeClaimedWaits(t *testing.T) {
 			}, nil, func(w *world) { w.Service = w.node(testConfig()) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
-				w := newWorld(t, db)
-				o := w.kept(toStranger)
-				if c.before != nil {
-					c.before(w)
-				}
-				link := c.link
-				if link == nil {
-					link = func(w *world) error { return w.LinkCustomer(w.ctx, channel, stranger, "stranger", "c-000002") }
-				}
-				must(t, link(w))
-				payee, _ := w.balance("wallet:c-000002")
+			w := newWorld(t, sqliteDB(t))
+			o := w.kept(toStranger)
+			if c.before != nil {
+				c.before(w)
+			}
+			link := c.link
+			if link == nil {
+				link = func(w *world) error { return w.LinkCustomer(w.ctx, channel, stranger, "stranger", "c-000002") }
+			}
+			must(t, link(w))
+			payee, _ := w.balance("wallet:c-000002")
+			w.clock.Add(time.Hour)
+			if c.name != "a charity" {
+				w.sweep(1) // looked at, and put off
+				w.wantUnclaimed(o.ID, payments.UnclaimedWaiting, c.reason)
 				w.clock.Add(time.Hour)
-				if c.name != "a charity" {
-					w.sweep(1) // looked at, and put off
-					w.wantUnclaimed(o.ID, payments.UnclaimedWaiting, c.reason)
-					w.clock.Add(time.Hour)
-				}
-				if c.lift != nil {
-					c.lift(w)
-					payee, _ = w.balance("wallet:c-000002")
-					w.sweep(1)
-					w.wantUnclaimed(o.ID, payments.UnclaimedClaimed, payments.ReasonClaimed)
-					payee += 20_00
-				} else {
-					w.clock.Add(w.Config().UnclaimedTerm)
-					w.sweep(1)
-					w.wantUnclaimed(o.ID, payments.UnclaimedReturned, payments.ReasonTermOver)
-				}
-				if now, _ := w.balance("wallet:c-000002"); now != payee {
-					t.Fatalf("the payee has %d, want %d", now, payee)
-				}
-				w.tied()
-				w.verify()
-			})
+			}
+			if c.lift != nil {
+				c.lift(w)
+				payee, _ = w.balance("wallet:c-000002")
+				w.sweep(1)
+				w.wantUnclaimed(o.ID, payments.UnclaimedClaimed, payments.ReasonClaimed)
+				payee += 20_00
+			} else {
+				w.clock.Add(w.Config().UnclaimedTerm)
+				w.sweep(1)
+				w.wantUnclaimed(o.ID, payments.UnclaimedReturned, payments.ReasonTermOver)
+			}
+			if now, _ := w.balance("wallet:c-000002"); now != payee {
+				t.Fatalf("the payee has %d, want %d", now, payee)
+			}
+			w.tied()
+			w.verify()
 		})
 	}
 }
