@@ -489,14 +489,14 @@ func TestScreeningSettingsAreChecked(t *testing.T) {
 func asError(err error, to **ledger.Error) { _ = errors.As(err, to) }
 
 // TestOrdersThatAreCancelledCount stops who orders and cancels again and again, which
-// would have the bank call strangers in public without end.
+// would have the bank answer in public without end.
 func TestOrdersThatAreCancelledCount(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		config := testConfig()
 		config.Screening.Velocity, config.Screening.DayOrders = payments.VerdictReject, 3
 		w.Service = w.node(config)
 		for range 3 {
-			w.wantVerdict(marie, "pay 1.00 "+stranger+" stranger", payments.StateAwaitingPayee, payments.ReasonUnregistered)
+			w.wantVerdict(marie, "pay 1.00 "+stranger+" stranger", held, payments.ReasonHeld)
 			w.wantAnswer(w.say(marie, "cancel"), payments.OutcomeAnswered, payments.CommandCancel)
 		}
 		o := w.wantVerdict(marie, "pay 1.00 "+stranger+" stranger", payments.StateRejected, payments.ReasonVelocityDay)
@@ -504,7 +504,7 @@ func TestOrdersThatAreCancelledCount(t *testing.T) {
 			t.Errorf("hits are %+v", hits)
 		}
 		w.clock.Add(24 * time.Hour)
-		w.wantVerdict(marie, "pay 1.00 "+stranger+" stranger", payments.StateAwaitingPayee, payments.ReasonUnregistered)
+		w.wantVerdict(marie, "pay 1.00 "+stranger+" stranger", held, payments.ReasonHeld)
 	})
 }
 
