@@ -202,7 +202,7 @@ func (c *Client) resolve(ctx context.Context, m *payments.Message) error {
 	if refused, ok := errors.AsType[*APIError](err); ok && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusNotFound) {
 		// What cannot be a handle names nobody. It must not keep this message, and all
 		// that come with it, from being read for ever.
-		c.opts.Log.WarnContext(ctx, "X looks up no handle of a direct message", "message", m.ID, "error", err)
+		c.opts.Log.WarnContext(ctx, "X looks up no handle of a direct message", "message", m.ID, "status", refused.Status) // X's words quote the message
 		return nil
 	}
 	if err != nil {

@@ -301,7 +301,7 @@ func (c *Client) event(ctx context.Context, line []byte, onEvent func(ctx contex
 		if len(e.Errors) > 0 {
 			return fmt.Errorf("%w: %s", errEnded, e.Errors[0])
 		}
-		c.opts.Log.WarnContext(ctx, "X sent an event without data", "event", clip(string(line)))
+		c.opts.Log.WarnContext(ctx, "X sent an event without data", "bytes", len(line)) // it may hold somebody's words
 		return nil
 	}
 	return onEvent(ctx, e.Data, line)
