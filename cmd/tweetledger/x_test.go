@@ -326,7 +326,7 @@ func TestTheBankLogsInOnce(t *testing.T) {
 	if code, said := b.login(xBank); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
-	b.clock.add(time.Minute)
+	b.clock.add(10 * time.Minute) // they are tried again every few minutes
 	if _, err := first.deliver(t.Context()); err != nil || len(b.x.RepliesTo(id)) != 1 {
 		t.Fatalf("%d replies after the new login, %v", len(b.x.RepliesTo(id)), err)
 	}
