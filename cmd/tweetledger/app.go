@@ -128,7 +128,11 @@ func (a *app) newPayments(book *engine.Engine, s settings) (*payments.Service, e
 	if err != nil {
 		return nil, err
 	}
-	return payments.New(book, config, parser, payments.Options{Log: a.log(), Random: a.random})
+	processor, err := s.cardProcessor()
+	if err != nil {
+		return nil, err
+	}
+	return payments.New(book, config, parser, payments.Options{Log: a.log(), Random: a.random, Processor: processor})
 }
 
 // openPayouts opens the payout service on the book.

@@ -38,6 +38,7 @@ type settings struct {
 	Notify       notifySettings       `toml:"notify"`
 	Screening    screeningSettings    `toml:"screening"`
 	Enrolment    enrolmentSettings    `toml:"enrolment"`
+	Card         cardSettings         `toml:"card"`
 	Safeguarding safeguardingSettings `toml:"safeguarding"`
 	Secret       secretSettings       `toml:"secret"`
 	Seal         sealSettings         `toml:"seal"`
@@ -208,6 +209,9 @@ func (a *app) settings() (settings, error) {
 	if month := s.Book.FiscalYearStarts; month < 1 || month > 12 {
 		return settings{}, ledger.Errorf(ledger.CodeInvalid, "book.fiscal_year_starts is %d; it is a month, 1 to 12", month).InField(file)
 	}
+	if path := s.Card.WebhookPath; !webhookPath.MatchString(path) || path == s.Twitter.WebhookPath {
+		return settings{}, ledger.Errorf(ledger.CodeInvalid, "card.webhook_path is %q; write a path of its own like /webhooks/card", path).InField(file)
+	}
 	if path := s.Twitter.WebhookPath; !webhookPath.MatchString(path) {
 		return settings{}, ledger.Errorf(ledger.CodeInvalid, "twitter.webhook_path is %q; write a path like /webhooks/x", path).InField(file)
 	}
@@ -236,7 +240,7 @@ func (s settings) parser() twitter.Config {
 func (s settings) payments() (payments.Config, error) {
 	config := payments.DefaultConfig()
 	config.BankName, config.BankHandle, config.PageURL = s.Service.BankName, s.Twitter.BankHandle, s.Service.PageURL
-	config.Screening, config.Enrolment = s.Screening.rules(), s.Enrolment.rules()
+	config.Screening, config.Enrolment, config.Cards = s.Screening.rules(), s.Enrolment.rules(), s.Card.rules()
 	for _, amount := range []struct {
 		name string
 		text string
@@ -249,6 +253,9 @@ func (s settings) payments() (payments.Config, error) {
 		{"screening.day_amount", s.Screening.DayAmount, &config.Screening.DayAmount},
 		{"screening.month_amount", s.Screening.MonthAmount, &config.Screening.MonthAmount},
 		{"screening.new_payee_amount", s.Screening.NewPayeeAmount, &config.Screening.NewPayeeAmount},
+		{"card.minimum", s.Card.Minimum, &config.Cards.Minimum},
+		{"card.maximum", s.Card.Maximum, &config.Cards.Maximum},
+		{"card.day_amount", s.Card.DayAmount, &config.Cards.DayAmount},
 		{"screening.near_cap_margin", s.Screening.NearCapMargin, &config.Screening.NearCapMargin},
 	} {
 		parsed, err := ledger.ParseAmount(amount.text, config.Currency)

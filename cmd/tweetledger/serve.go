@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"tweetledger/adapters/card"
 	"tweetledger/adapters/twitter"
 	"tweetledger/internal/console"
 	"tweetledger/internal/metrics"
@@ -55,6 +56,10 @@ reads them: the stream, the mentions and, where twitter.direct_messages says so,
 messages. With twitter.webhook it also takes what X delivers, at
 
   /webhooks/x  twitter.webhook_path
+
+and with card.api_url it finishes charges of cards, of which the processor has news at
+
+  /webhooks/card  card.webhook_path
 
 Any number of processes may serve one book. docs/twitter.md tells about X.
 
@@ -101,7 +106,7 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", listen, err)
 	}
-	w := worker{service: service, client: client, settings: s, log: logger, notifier: notifier, woken: make(chan struct{}, 1), outbox: newOutboxMetrics(a.registry), enrol: newEnrolmentMetrics(a.registry)}
+	w := worker{service: service, client: client, settings: s, log: logger, notifier: notifier, woken: make(chan struct{}, 1), cardNews: make(chan struct{}, 1), outbox: newOutboxMetrics(a.registry), enrol: newEnrolmentMetrics(a.registry)}
 	mux := routes(pages, a.db, a.registry)
 	webhook, err := w.webhookHandler()
 	if err != nil {
@@ -109,6 +114,14 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	}
 	if webhook != nil {
 		mux.Handle(s.Twitter.WebhookPath, webhook)
+	}
+	cardWebhook, err := s.cardWebhook(service, w.cardNews, card.WebhookOptions{Clock: a.now, Log: logger, Registerer: a.registry})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if cardWebhook != nil {
+		mux.Handle(s.Card.WebhookPath, cardWebhook)
+		w.cards = newCardMetrics(a.registry)
 	}
 	server := newServer(mux)
 	if w.jobs, err = newJobs(service, s, a.registry, logger); err != nil {
@@ -235,6 +248,8 @@ type worker struct {
 	woken    chan struct{}  // gets a value when the inbox has something new; nil: it is looked at every inboxInterval
 	outbox   *outboxMetrics // nil: nobody watches
 	enrol    *enrolmentMetrics
+	cards    *cardMetrics  // nil: no cards are charged
+	cardNews chan struct{} // gets a value when the card processor has news
 	// observe, where it is set, is told what became of each message.
 	observe func(payments.Message, payments.Handled)
 	purged  func(payments.Deletion) // likewise of deletions
@@ -246,6 +261,7 @@ const (
 	outboxInterval = time.Second
 	inboxInterval  = 5 * time.Second
 	sweepInterval  = time.Minute
+	cardInterval   = 10 * time.Second
 	goneInterval   = time.Hour // X gives 24 hours, and all texts are looked at
 	sealInterval   = time.Second
 	dueInterval    = time.Minute // looks whether a job of an interval is due
@@ -279,6 +295,12 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	}
 	if w.enrol != nil {
 		every(gaugeInterval, "measure enrolments", func(ctx context.Context) (int, error) { return 0, w.enrol.measure(ctx, w.service.Engine()) })
+	}
+	if w.cards != nil {
+		every(gaugeInterval, "measure the cards", func(ctx context.Context) (int, error) { return 0, w.cards.measure(ctx, w.service.Engine()) })
+		group.Go(func() error {
+			return w.repeat(ctx, cardInterval, w.cardNews, "finish charges of cards", func(ctx context.Context) (int, error) { return w.service.SweepCharges(ctx, workBatch) })
+		})
 	}
 	if w.jobs != nil {
 		every(sealInterval, "seal the journal", w.jobs.seal)

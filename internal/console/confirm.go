@@ -171,6 +171,8 @@ func (p *confirmPages) post(ctx context.Context, w http.ResponseWriter, r *http.
 		p.again(ctx, w, token, http.StatusUnprocessableEntity, err)
 	case ledger.CodeForbidden:
 		p.again(ctx, w, token, http.StatusForbidden, err)
+	case ledger.CodeInsufficientFunds: // the code was right, and the card did not pay
+		p.again(ctx, w, token, http.StatusPaymentRequired, err)
 	default:
 		p.broken(ctx, w, err)
 	}

@@ -21,6 +21,8 @@ type page struct {
 	Lead     string
 	Payment  *paymentShown
 	Account  *accountShown // on the page that links accounts
+	Card     string        // what a card pays of the payment
+	Link     *link         // where the payer goes on
 	Problem  string
 	Form     *form
 	Ask      *ask // on the pages of enrolments
@@ -34,6 +36,8 @@ type accountShown struct {
 }
 
 type paymentShown struct{ AmountLabel, Amount, PayeeLabel, Payee, ReferenceLabel, Reference string }
+
+type link struct{ URL, Label string }
 
 type form struct{ Stamp, CodeLabel, CodeHint, Button, Until string }
 
@@ -64,6 +68,9 @@ func (p *confirmPages) pageOf(c payments.Confirmation) page {
 			Until: fmt.Sprintf(speak(l, "À confirmer avant le %s. Le formulaire est valable %d minutes.", "Confirm before %s. The form is good for %d minutes."),
 				c.ExpiresAt.In(p.location).Format(speak(l, "02/01/2006 à 15h04", "2 January 2006, 15:04")), int(p.idle.Minutes())),
 		}
+		if c.Card != nil {
+			p.addCard(&shown, *c.Card, c)
+		}
 	case payments.StatePosted:
 		shown.Title = speak(l, "Paiement effectué", "Payment made")
 		shown.Lead = speak(l, "Il n'y a plus rien à faire ici.", "There is nothing left to do here.")
@@ -75,6 +82,26 @@ func (p *confirmPages) pageOf(c payments.Confirmation) page {
 		shown.Lead = speak(l, "Ce paiement n'est plus à confirmer. Rien n'a été débité.", "This payment is no longer to be confirmed. Nothing was taken.")
 	}
 	return shown
+}
+
+// addCard says what a card pays of an order, or what is to be done before it does.
+func (p *confirmPages) addCard(shown *page, card payments.CardShare, c payments.Confirmation) {
+	l := c.Language
+	switch card.State {
+	case payments.ChargeChallenged:
+		shown.Form = nil
+		shown.Title = speak(l, "Votre banque vous demande de confirmer", "Your card's bank asks you to approve")
+		shown.Lead = speak(l, "Votre code secret est bon. Approuvez maintenant le paiement par carte, puis revenez ici.", "Your secret code is right. Now approve the card payment, then come back here.")
+		shown.Link = &link{URL: card.ChallengeURL, Label: speak(l, "Continuer chez votre banque", "Go on to your bank")}
+	case payments.ChargeRequested, payments.ChargeSucceeded:
+		shown.Form = nil
+		shown.Title = speak(l, "Paiement par carte en cours", "Card payment in progress")
+		shown.Lead = speak(l, "Rechargez cette page dans un instant.", "Reload this page in a moment.")
+	}
+	if card.Amount > 0 {
+		shown.Card = fmt.Sprintf(speak(l, "Il manque %s dans votre porte-monnaie : votre carte %s •••• %s sera débitée de ce montant.",
+			"Your wallet lacks %s: your card %s •••• %s will be charged that amount."), amountText(card.Amount, c.Currency, l), card.Brand, card.LastFour)
+	}
 }
 
 func footer(l, bank string) string {
@@ -120,6 +147,8 @@ func problemText(code ledger.Code, field, l string) string {
 	switch {
 	case code == ledger.CodeInvalid && field == "code":
 		return speak(l, "Le code secret a 6 chiffres.", "The secret code has 6 digits.")
+	case code == ledger.CodeInsufficientFunds:
+		return speak(l, "La carte n'a pas payé. Réessayez, ou rechargez votre porte-monnaie.", "The card did not pay. Try again, or top up your wallet.")
 	case code == ledger.CodeInvalid:
 		return speak(l, "Cette page est restée ouverte trop longtemps. Entrez de nouveau votre code secret.", "This page was open for too long. Enter your secret code again.")
 	}

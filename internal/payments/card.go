@@ -24,7 +24,7 @@ const (
 
 // Card is a customer's card as the processor names it. Its number never comes here.
 type Card struct {
-	ID         uuid.UUID
+	ID         uuid.UUID // UUIDv5 of Token
 	CustomerID uuid.UUID
 	Token      string // the processor's name of the card
 	CardDetails
@@ -53,6 +53,8 @@ var (
 	lastFourPattern   = regexp.MustCompile(`^[0-9]{4}$`)
 	countryPattern    = regexp.MustCompile(`^[A-Z]{2}$`)
 )
+
+var cardNamespace = uuid.MustParse("0a9f6c52-7e1d-5f3b-9c84-d2b71e60a3f5")
 
 // maxCards bounds the active cards of a customer: more than a wallet of leather holds.
 const maxCards = 10
@@ -158,11 +160,7 @@ func (s *Service) addCard(ctx context.Context, token, actor string, owner func(c
 	if err != nil {
 		return Card{}, fmt.Errorf("ask the card processor for the card: %w", err)
 	}
-	id, err := s.newID()
-	if err != nil {
-		return Card{}, err
-	}
-	c := Card{ID: id, Token: token, CardDetails: details, State: CardActive, CreatedAt: s.engine.Now()}
+	c := Card{ID: uuid.NewSHA1(cardNamespace, []byte(token)), Token: token, CardDetails: details, State: CardActive, CreatedAt: s.engine.Now()}
 	if err := s.acceptable(c); err != nil {
 		return Card{}, err
 	}
