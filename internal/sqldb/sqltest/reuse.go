@@ -25,7 +25,7 @@ func (s *server) takeBook() (book, error) {
 	if err != nil {
 		return book{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), migrateTimeout)
 	defer cancel()
 	if err := s.migrate(ctx, rawURL); err != nil {
 		return book{}, err

@@ -20,6 +20,9 @@ import (
 const (
 	startTimeout     = 60 * time.Second
 	statementTimeout = 60 * time.Second
+	// migrateTimeout is for all migrations: CockroachDB takes half a second for many of
+	// their statements, and several servers at once ten times as long.
+	migrateTimeout = 5 * time.Minute
 	// pollInterval is how often a starting server is asked if it is ready.
 	pollInterval = 50 * time.Millisecond
 )

@@ -99,7 +99,7 @@ func URL(t testing.TB, engine sqldb.Engine) string {
 	t.Helper()
 	rawURL := EmptyURL(t, engine)
 	if server := find(t, engine); server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), migrateTimeout)
 		defer cancel()
 		if err := server.migrate(ctx, rawURL); err != nil {
 			t.Fatalf("sqltest: new database on %s: %v", engine, err)
@@ -216,7 +216,7 @@ func sqliteURL(t testing.TB) string {
 // open brings a database to the newest schema and keeps it open until the test ends.
 func open(t testing.TB, rawURL string) *sqldb.DB {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), migrateTimeout)
 	defer cancel()
 	db, err := sqldb.Open(ctx, rawURL)
 	if err != nil {
