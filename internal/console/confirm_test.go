@@ -37,8 +37,12 @@ type site struct {
 type payParser struct{}
 
 func (payParser) Parse(m payments.Message) payments.Parsed {
-	return payments.Parsed{Command: &payments.Command{Name: payments.CommandPay, Hashtag: "don", Amount: 20_00, Currency: ledger.EUR,
-		PayeeID: "201", PayeeHandle: "ACF_France", Language: m.Language}}
+	c := payments.Command{Name: payments.CommandPay, Hashtag: "don", Amount: 20_00, Currency: ledger.EUR,
+		PayeeID: "201", PayeeHandle: "ACF_France", Language: m.Language}
+	if m.Text == "to a stranger" {
+		c.PayeeID, c.PayeeHandle = "999", "hugo"
+	}
+	return payments.Parsed{Command: &c}
 }
 
 func (s *site) Notify(_ context.Context, n payments.Notice) error {
@@ -84,19 +88,24 @@ func newSite(t *testing.T) *site {
 // order makes an order and returns the address of its page.
 func (s *site) order(language string) (payments.Order, string) {
 	s.t.Helper()
+	return s.orderBy("give", language)
+}
+
+func (s *site) orderBy(text, language string) (payments.Order, string) {
+	s.t.Helper()
 	s.next++
 	id := fmt.Sprint(9000 + s.next)
 	received, err := s.service.Receive(s.t.Context(), payments.Message{Channel: "twitter", ID: id, FirstID: id, AuthorID: "101", Kind: payments.Original,
-		Text: "give", Language: language, CreatedAt: s.now, Via: "test"})
+		Text: text, Language: language, CreatedAt: s.now, Via: "test"})
 	must(s.t, err)
 	handled, err := s.service.Handle(s.t.Context(), received.ID)
 	must(s.t, err)
 	_, err = s.service.Deliver(s.t.Context(), nil, s, 10)
 	must(s.t, err)
-	text := s.notices[len(s.notices)-1]
-	_, link, found := strings.Cut(text, "https://")
+	notice := s.notices[len(s.notices)-1]
+	_, link, found := strings.Cut(notice, "https://")
 	if !found {
-		s.t.Fatalf("the notice has no link: %s", text)
+		s.t.Fatalf("the notice has no link: %s", notice)
 	}
 	return *handled.Order, "https://" + link
 }
@@ -165,6 +174,22 @@ func TestPageShowsThePayment(t *testing.T) {
 	wantText(t, body, `<html lang="en">`, "€20.00", "Confirm your payment")
 	if again, err := s.service.Order(t.Context(), o.ID); err != nil || again.State != payments.StateAwaitingConfirmation {
 		t.Fatalf("looking at the page changed the order to %s (%v)", again.State, err)
+	}
+}
+
+// TestPageSaysWhoIsNoCustomer: what is confirmed is that the money may come back.
+func TestPageSaysWhoIsNoCustomer(t *testing.T) {
+	s := newSite(t)
+	const french, english = "Le bénéficiaire n&#39;est pas encore notre client", "The payee is not our customer yet"
+	_, address := s.orderBy("to a stranger", "fr")
+	_, body := s.get(address)
+	wantText(t, body, "@hugo", french)
+	_, address = s.orderBy("to a stranger", "en")
+	_, body = s.get(address)
+	wantText(t, body, english)
+	_, address = s.order("fr")
+	if _, body = s.get(address); strings.Contains(body, french) {
+		t.Fatalf("a charity is taken for a stranger:\n%s", body)
 	}
 }
 

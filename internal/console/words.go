@@ -61,6 +61,10 @@ func (p *confirmPages) pageOf(c payments.Confirmation) page {
 	case payments.StateAwaitingConfirmation:
 		shown.Title = speak(l, "Confirmez votre paiement", "Confirm your payment")
 		shown.Lead = speak(l, "Vérifiez le montant et le bénéficiaire, puis entrez votre code secret.", "Check the amount and the payee, then enter your secret code.")
+		if c.PayeeKind == payments.Unregistered {
+			shown.Lead += " " + speak(l, "Le bénéficiaire n'est pas encore notre client : l'argent l'attend quelques jours, puis vous revient s'il ne l'a pas réclamé.",
+				"The payee is not our customer yet: the money waits a few days, then comes back to you unless it was claimed.")
+		}
 		shown.Form = &form{
 			Stamp:     c.Stamp,
 			CodeLabel: speak(l, "Code secret", "Secret code"), CodeHint: speak(l, "6 chiffres", "6 digits"),
