@@ -1,11 +1,13 @@
 package card_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"tweetledger/internal/payments"
+	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 )
 
@@ -115,8 +117,37 @@ func TestOrderWaitsForTheCardholder(t *testing.T) {
 		_, err = w.ExpireOrders(w.ctx, 10)
 		w.must(err)
 		w.wantOrder(late, payments.StateExpired, payments.ReasonTermOver)
+		if text := w.reply(late); strings.Contains(text, "rejoint") || !strings.Contains(text, "40,00") {
+			t.Fatalf("the payer of an order that was not confirmed is told %q", text)
+		}
 		w.wantBalances(map[string]ledger.Amount{walletMarie: 0, walletYoann: 20_00, "cards-to-settle": 20_00, "suspense": 0})
 	})
+}
+
+// reply returns the newest answer about an order.
+func (w *world) reply(o payments.Order) string {
+	w.t.Helper()
+	var list []payments.OutboxRow
+	w.must(w.db.Read(w.ctx, func(ctx context.Context, tx *sqldb.Tx) (err error) {
+		list, err = payments.ListOutbox(ctx, tx, payments.OutboxFilter{OrderID: o.ID, Kind: payments.OutboxReply, Limit: 10})
+		return err
+	}))
+	return list[len(list)-1].Text
+}
+
+// TestStrangerIsPaidByCard lets a card pay somebody who is no customer yet.
+func TestStrangerIsPaidByCard(t *testing.T) {
+	w := sqliteWorld(t)
+	w.allowed("pm_sim_ok_1")
+	o := w.order("700000999", "20.00")
+	w.wantOrder(o, payments.StateAwaitingConfirmation, payments.ReasonCardPays)
+	done, err := w.confirm(o.ID)
+	w.must(err)
+	if done.State != payments.StatePosted {
+		t.Fatalf("the order is %s (%s)", done.State, done.Reason)
+	}
+	w.wantBalances(map[string]ledger.Amount{walletMarie: 0, "unclaimed-payments": 20_00, "cards-to-settle": 20_00})
+	w.verify()
 }
 
 func TestOrderWhoseCardDeclines(t *testing.T) {

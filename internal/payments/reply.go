@@ -121,7 +121,7 @@ func closedText(o Order) string {
 		return tell(words.sent)
 	case o.State == StateExpired && o.Reason == ReasonReviewOver:
 		return tell(words.reviewOver)
-	case o.State == StateExpired && o.HoldID == uuid.Nil:
+	case o.State == StateExpired && o.HoldID == uuid.Nil && o.CardID == uuid.Nil:
 		return tell(words.neverJoined)
 	case o.State == StateExpired:
 		return tell(words.unconfirmed)
