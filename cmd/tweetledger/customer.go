@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"tweetledger/adapters/notify"
 	"tweetledger/adapters/twitter"
 	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
@@ -26,6 +27,8 @@ func (a *app) customerCommand() *cobra.Command {
 	command := &cobra.Command{Use: "customer", Short: "Enrol customers, link their Twitter accounts, set codes, top up wallets"}
 	command.AddCommand(a.customerAddCommand(), a.customerEnrolCommand(), a.customerEnrolmentsCommand(), a.customerVerifyPhoneCommand(), a.customerListCommand(), a.customerShowCommand(), a.customerLinkCommand(),
 		a.customerLinkInviteCommand(), a.customerUnlinkCommand(), a.customerCodeCommand(),
+		a.customerCorrectCommand(), a.customerChangesCommand(), a.customerStatusCommand("close", "Close a customer's account, at zero and for ever",
+			"close ends an account whose wallet is empty, nothing on its way included: pay out or\nreverse first. It cannot be opened again; the person may enrol anew.", payments.Closed),
 		a.customerTopUpCommand(), a.customerStatusCommand("block", "Block a customer, who then neither pays nor is paid",
 			"block keeps a customer from paying and from being paid, until unblock lifts it. The\nreason stands in the audit trail.", payments.Blocked),
 		a.customerStatusCommand("unblock", "Lift a customer's block",
@@ -132,6 +135,7 @@ invitations to link an account, accounts that were linked, refused or taken away
 				Name: "customer", Title: "Customer " + customer.Number, GeneratedAt: book.Now(),
 				Facts: []reports.Fact{
 					{Name: "name", Title: "Name", Value: customer.Name}, {Name: "status", Title: "Status", Value: string(customer.Status)},
+					{Name: "phone", Title: "Phone", Value: phoneState(customer)},
 					{Name: "code", Title: "Secret code", Value: codeState(customer)}, {Name: "twitter", Title: "Twitter", Value: handles(accounts)},
 				},
 				Columns: []reports.Column{
@@ -185,6 +189,14 @@ func customerTable(ctx context.Context, tx *sqldb.Tx, f payments.CustomerFilter)
 		table.Notes = append(table.Notes, fmt.Sprintf("There may be more: go on with --after %s", customers[len(customers)-1].Number))
 	}
 	return table, nil
+}
+
+// phoneState is a customer's number, masked as everywhere, and since when it is known to be the customer's.
+func phoneState(c payments.Customer) string {
+	if c.PhoneVerifiedAt.IsZero() {
+		return notify.MaskPhone(c.Phone) + " (not proven)"
+	}
+	return notify.MaskPhone(c.Phone) + " (proven " + c.PhoneVerifiedAt.UTC().Format(time.DateOnly) + ")"
 }
 
 func codeState(c payments.Customer) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"tweetledger/adapters/notify"
 	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
@@ -45,7 +46,7 @@ add" is for staff who have made sure of the number in another way.`,
 				_, err = fmt.Fprintf(a.out, "enrolment %s is %s (%s)\n", e.ID, e.State, e.Reason)
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "enrolment %s is started; a code goes to %s\n%s\ngood until %s\n", e.ID, e.Phone,
+			_, err = fmt.Fprintf(a.out, "enrolment %s is started; a code goes to %s\n%s\ngood until %s\n", e.ID, notify.MaskPhone(e.Phone),
 				service.EnrolmentAddress(e.ID), e.ExpiresAt.UTC().Format(time.RFC3339))
 			return err
 		},
@@ -173,7 +174,7 @@ forgotten after rules.text_retention.`,
 				{Name: "state", Title: "State", Kind: reports.Text}, {Name: "reason", Title: "Reason", Kind: reports.Text},
 			}}
 			for _, e := range list {
-				table.Rows = append(table.Rows, reports.Row{Cells: []any{e.CreatedAt, e.ID.String(), e.Name, e.Phone, string(e.State), e.Reason}})
+				table.Rows = append(table.Rows, reports.Row{Cells: []any{e.CreatedAt, e.ID.String(), e.Name, notify.MaskPhone(e.Phone), string(e.State), e.Reason}})
 			}
 			if len(list) == limit {
 				table.Notes = append(table.Notes, fmt.Sprintf("There may be more: go on with --after %s", list[limit-1].ID))
@@ -238,7 +239,7 @@ each step was made.`,
 			table := reports.Table{
 				Name: "enrolment", Title: "Enrolment " + e.ID.String(), GeneratedAt: book.Now(),
 				Facts: []reports.Fact{
-					{Name: "name", Title: "Name", Value: e.Name}, {Name: "phone", Title: "Phone", Value: e.Phone},
+					{Name: "name", Title: "Name", Value: e.Name}, {Name: "phone", Title: "Phone", Value: notify.MaskPhone(e.Phone)},
 					{Name: "state", Title: "State", Value: string(e.State)}, {Name: "reason", Title: "Reason", Value: e.Reason},
 					{Name: "customer", Title: "Customer", Value: customer.Number}, {Name: "expires_at", Title: "Good until", Value: e.ExpiresAt.UTC().Format(time.RFC3339)},
 				},

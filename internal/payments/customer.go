@@ -2,7 +2,6 @@ package payments
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -128,7 +127,7 @@ func (s *Service) enrolCustomer(ctx context.Context, tx *sqldb.Tx, number string
 		}
 	}
 	if known, err := knownPhone(ctx, tx, c.Phone, uuid.Nil); err != nil || known {
-		return Customer{}, errors.Join(err, errPhoneTaken(known))
+		return Customer{}, firstError(err, errPhoneTaken(known))
 	}
 	c.Number = number
 	floor, ceiling := ledger.Amount(0), s.config.WalletCeiling
@@ -251,6 +250,9 @@ func (s *Service) SetCustomerStatus(ctx context.Context, number string, status S
 				return err
 			}
 			if err := mustHaveNothingUnclaimed(ctx, tx, c); err != nil {
+				return err
+			}
+			if err := endCodes(ctx, tx, c.ID, now); err != nil {
 				return err
 			}
 		}

@@ -334,6 +334,9 @@ func (s *Service) notice(ctx context.Context, row OutboxRow) (Notice, error) {
 		if err != nil {
 			return err
 		}
+		if c.PhoneVerifiedAt.IsZero() { // it may be anybody's
+			return &SendError{Err: fmt.Errorf("the telephone number of customer %s is not proven", c.Number)}
+		}
 		to, err := loadPayee(ctx, tx, o)
 		if err != nil {
 			return err
