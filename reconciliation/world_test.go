@@ -157,7 +157,7 @@ func newWorld(t testing.TB, db *sqldb.DB) *world {
 		{Code: "acf", Kind: payments.Charity, Name: "Action contre la Faim", IBAN: acfIBAN, CommissionPoints: 150, CommissionMinimum: 25, Rhythm: payments.Weekly},
 		{Code: "msf", Kind: payments.Charity, Name: "Medecins Sans Frontieres", IBAN: msfIBAN, Rhythm: payments.Daily},
 	} {
-		_, err := w.payments.EnrolPayee(w.ctx, n)
+		_, err := w.payments.EnrolPayee(w.ctx, n, "anne", "bruno")
 		w.must(err)
 	}
 	w.must(w.payments.LinkCustomer(w.ctx, channel, marie, "marie_test", "c-000001"))

@@ -102,7 +102,7 @@ func newService(t *testing.T, db *sqldb.DB) *service {
 		must[ledger.Transaction](t)(s.payments.TopUp(ctx, made.Number, 50000, "top-up-"+made.Number))
 	}
 	must[payments.Payee](t)(s.payments.EnrolPayee(ctx, payments.NewPayee{Code: "croix-rouge", Kind: payments.Charity, Name: "Croix-Rouge française",
-		IBAN: "FR14 2004 1010 0505 0001 3M02 606", CommissionPoints: 200}))
+		IBAN: "FR14 2004 1010 0505 0001 3M02 606", CommissionPoints: 200}, "anne", "bruno"))
 	s.check(s.payments.LinkPayee(ctx, "twitter", charityUser, "croixrouge", "croix-rouge"))
 	return s
 }

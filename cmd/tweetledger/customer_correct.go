@@ -58,8 +58,8 @@ func (a *app) customerChangesCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use: "changes NUMBER", Short: "Show what was corrected of a customer: old and new value, by whom and why",
-		Long:    `changes prints the newest corrections of a customer's data, oldest first. Of numbers it shows
-beginning and end; the book has them whole.`,
+		Long: `changes prints the newest corrections of a customer's data, oldest first. Of numbers it
+shows beginning and end; the book has them whole.`,
 		Example: `  tweetledger customer changes c-000017`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

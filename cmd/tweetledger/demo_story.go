@@ -63,14 +63,14 @@ func (d *demo) openTheBook(ctx context.Context) error {
 			p.customer.Number, p.handle, open.amount.Format(ledger.EUR))
 	}
 	_, err := d.payments.EnrolPayee(ctx, payments.NewPayee{Code: charityCode, Kind: payments.Charity, Name: "Action contre la Faim",
-		IBAN: "FR14 2004 1010 0505 0001 3M02 606", CommissionPoints: 150, Rhythm: payments.Weekly})
+		IBAN: "FR14 2004 1010 0505 0001 3M02 606", CommissionPoints: 150, Rhythm: payments.Weekly}, "anne", "bruno")
 	if err != nil {
 		return err
 	}
 	if err := d.payments.LinkPayee(ctx, twitter.Channel, charityID, charityHandle, charityCode); err != nil {
 		return err
 	}
-	d.says("@"+charityHandle, "is enrolled as a charity: paid weekly, 1.5 %% commission")
+	d.says("@"+charityHandle, "is enrolled as a charity: proposed by one person, approved by another; paid weekly, 1.5 %% commission")
 	// The acquirer has paid out the day's top-ups, which a clerk books by voucher.
 	_, err = d.payments.Engine().Post(ctx, ledger.PostRequest{
 		Key: "voucher:settlement-1", Journal: ledger.JournalMisc, Label: "Card settlement of the day",

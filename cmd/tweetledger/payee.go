@@ -17,18 +17,23 @@ import (
 
 func (a *app) payeeCommand() *cobra.Command {
 	command := &cobra.Command{Use: "payee", Short: "Enrol charities and businesses, and link their Twitter accounts"}
-	command.AddCommand(a.payeeAddCommand(), a.payeeListCommand(), a.payeeLinkCommand(), a.payeeBankCommand())
+	command.AddCommand(a.payeeAddCommand(), a.payeeListCommand(), a.payeeLinkCommand(), a.payeeBankCommand(), a.payeeTermsCommand(), a.payeeAddressCommand(),
+		a.payeeProposalsCommand(), a.payeeApproveCommand(), a.payeeRejectCommand(),
+		a.payeeStatusCommand("block", "Block a charity or business, which is then neither paid nor paid out", payments.Blocked),
+		a.payeeStatusCommand("unblock", "Lift the block of a charity or business", payments.Open),
+		a.payeeStatusCommand("close", "Close a charity or business, at zero and for ever", payments.Closed))
 	return command
 }
 
 func (a *app) payeeAddCommand() *cobra.Command {
 	var n payments.NewPayee
-	var kind, rhythm, minimum string
+	var kind, rhythm, minimum, actor, reason string
 	c := &cobra.Command{
-		Use: "add CODE", Short: "Enrol a charity or business and open its payable account",
-		Long: `add enrols a charity or business under a short code and opens the account of what it
-is owed. It cannot be paid out until its bank account is known. The commission is
-taken from each payout; the rhythm says how often it is paid out.`,
+		Use: "add CODE", Short: "Propose a charity or business, which another person approves",
+		Long: `add proposes a charity or business under a short code. It is there, with an account of
+what it is owed, once another person has approved it with "payee approve". It cannot be
+paid out until its bank account is known. The commission is taken from each payout; the
+rhythm says how often it is paid out.`,
 		Example: `  tweetledger payee add acf --name "Action contre la Faim" --commission 150 --rhythm weekly`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -40,12 +45,11 @@ taken from each payout; the rhythm says how often it is paid out.`,
 			if n.CommissionMinimum, err = ledger.ParseAmount(minimum, service.Config().Currency); err != nil {
 				return fmt.Errorf("--commission-minimum: %w", err)
 			}
-			payee, err := service.EnrolPayee(c.Context(), n)
+			p, err := service.ProposePayee(c.Context(), n, a.actor(actor), reason)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "enrolled %s %s with account %s\n", payee.Kind, payee.Code, payments.PayableCode(payee.Code))
-			return err
+			return a.sayProposed(p)
 		},
 	}
 	c.Flags().StringVar(&kind, "kind", string(payments.Charity), "charity or business")
@@ -56,6 +60,9 @@ taken from each payout; the rhythm says how often it is paid out.`,
 	c.Flags().IntVar(&n.CommissionPoints, "commission", 0, "commission in hundredths of a percent: 150 is 1.5 %")
 	c.Flags().StringVar(&minimum, "commission-minimum", "0", "the least commission of a payout")
 	c.Flags().StringVar(&rhythm, "rhythm", string(payments.Monthly), "daily, weekly, fortnightly or monthly")
+	addressFlags(c, &n.Address)
+	c.Flags().StringVar(&reason, "reason", "new payee", "why, for the audit trail")
+	actorFlag(c, &actor)
 	return c
 }
 
@@ -147,33 +154,5 @@ a command pays it.`,
 		},
 	}
 	linkFlags(c, &id, &handle)
-	return c
-}
-
-func (a *app) payeeBankCommand() *cobra.Command {
-	var iban, bic, actor, reason string
-	c := &cobra.Command{
-		Use: "bank CODE --iban IBAN", Short: "Set the bank account that a charity or business is paid to",
-		Long: `bank sets where payouts go from now on. The IBAN is checked, and the change stands in
-the audit trail with its reason: compare it with what the charity has signed.`,
-		Example: `  tweetledger payee bank acf --iban "FR14 2004 1010 0505 0001 3M02 606" --reason "signed form of 20 November"`,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			service, _, err := a.openPayments(c.Context())
-			if err != nil {
-				return err
-			}
-			if err := service.SetPayeeBankAccount(c.Context(), args[0], iban, bic, a.actor(actor), reason); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(a.out, "payouts to %s go to %s\n", args[0], iban)
-			return err
-		},
-	}
-	c.Flags().StringVar(&iban, "iban", "", "IBAN within SEPA")
-	c.Flags().StringVar(&bic, "bic", "", "BIC (optional)")
-	reasonFlag(c, &reason)
-	required(c, "iban")
-	actorFlag(c, &actor)
 	return c
 }

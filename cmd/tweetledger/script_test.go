@@ -138,6 +138,7 @@ func peopleSteps() []step {
 		do("836402\n", "customer", "code", "c-000002"),
 		do("", "customer", "topup", "c-000001", "200.00", "--reference", "card-1"),
 		do("", "payee", "add", "acf", "--name", "Action contre la Faim", "--iban", "FR1420041010050500013M02606", "--commission", "150"),
+		do("", "payee", "approve", "acf", "1", "--actor", "bruno"),
 		do("", "payee", "link", "acf", "--twitter-id", "700000201", "--handle", "ACF_France"),
 	}
 }

@@ -77,7 +77,7 @@ func newStage(t *testing.T, opts xsim.Options) *stage {
 				return err
 			}
 		}
-		if _, err := p.EnrolPayee(ctx, payments.NewPayee{Code: "acf", Kind: payments.Charity, Name: "Action contre la Faim", IBAN: "FR14 2004 1010 0505 0001 3M02 606"}); err != nil {
+		if _, err := p.EnrolPayee(ctx, payments.NewPayee{Code: "acf", Kind: payments.Charity, Name: "Action contre la Faim", IBAN: "FR14 2004 1010 0505 0001 3M02 606"}, "anne", "bruno"); err != nil {
 			return err
 		}
 		return p.LinkPayee(ctx, twitter.Channel, stageCharity, "ACF_France", "acf")

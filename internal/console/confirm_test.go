@@ -75,7 +75,7 @@ func newSite(t *testing.T) *site {
 	must(t, s.service.Setup(ctx))
 	_, err = s.service.EnrolCustomer(ctx, payments.NewCustomer{Name: "Marie Test", Phone: "+33612345678"})
 	must(t, err)
-	_, err = s.service.EnrolPayee(ctx, payments.NewPayee{Code: "acf", Kind: payments.Charity, Name: "Action <contre> la Faim"})
+	_, err = s.service.EnrolPayee(ctx, payments.NewPayee{Code: "acf", Kind: payments.Charity, Name: "Action <contre> la Faim"}, "anne", "bruno")
 	must(t, err)
 	must(t, s.service.LinkCustomer(ctx, "twitter", "101", "marie", "c-000001"))
 	must(t, s.service.LinkPayee(ctx, "twitter", "201", "ACF_France", "acf"))

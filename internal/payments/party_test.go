@@ -119,12 +119,12 @@ func TestPayees(t *testing.T) {
 		if p.IBAN != "FR7630006000011234567890189" || p.AccountID != ledger.SystemAccountID("payable:acf") || p.Rhythm != payments.Weekly {
 			t.Fatalf("payee is %+v", p)
 		}
-		again, err := w.EnrolPayee(w.ctx, payments.NewPayee{Code: "acf", Kind: payments.Charity, Name: p.Name})
+		again, err := w.EnrolPayee(w.ctx, payments.NewPayee{Code: "acf", Kind: payments.Charity, Name: p.Name}, "anne", "bruno")
 		must(t, err)
 		if again.ID != p.ID || again.IBAN != p.IBAN {
 			t.Fatalf("enrolled again: %+v", again)
 		}
-		_, err = w.EnrolPayee(w.ctx, payments.NewPayee{Code: "acf", Kind: payments.Business, Name: p.Name})
+		_, err = w.EnrolPayee(w.ctx, payments.NewPayee{Code: "acf", Kind: payments.Business, Name: p.Name}, "anne", "bruno")
 		w.wantCode(err, ledger.CodeConflict)
 		for field, n := range map[string]payments.NewPayee{
 			"code":               {Code: "A C F", Kind: payments.Charity, Name: "x"},
@@ -136,14 +136,13 @@ func TestPayees(t *testing.T) {
 			"commission_points":  {Code: "x", Kind: payments.Charity, Name: "x", CommissionPoints: 10_001},
 			"commission_minimum": {Code: "x", Kind: payments.Charity, Name: "x", CommissionMinimum: -1},
 		} {
-			_, err := w.EnrolPayee(w.ctx, n)
+			_, err := w.EnrolPayee(w.ctx, n, "anne", "bruno")
 			var e *ledger.Error
 			if !errors.As(err, &e) || e.Code != ledger.CodeInvalid || e.Field != field {
 				t.Errorf("%s: error is %v", field, err)
 			}
 		}
-		must(t, w.SetPayeeBankAccount(w.ctx, "bakery", "de89 3704 0044 0532 0130 00", "cobadeff", "staff:anne", "letter of today"))
-		b, err := w.Payee(w.ctx, "bakery")
+		b, err := w.ChangePayee(w.ctx, "bakery", payments.PayeeChange{IBAN: "de89 3704 0044 0532 0130 00", BIC: "cobadeff"}, "staff:anne", "staff:bruno", "letter of today")
 		must(t, err)
 		if b.IBAN != "DE89370400440532013000" || b.BIC != "COBADEFF" {
 			t.Fatalf("payee is %+v", b)

@@ -39,6 +39,7 @@ type Payee struct {
 	CommissionPoints  int
 	CommissionMinimum ledger.Amount
 	Rhythm            Rhythm
+	Address           Address
 	CreatedAt         time.Time
 }
 
@@ -52,6 +53,7 @@ type NewPayee struct {
 	CommissionPoints  int // 0 to 10000
 	CommissionMinimum ledger.Amount
 	Rhythm            Rhythm // empty: Monthly
+	Address           Address
 }
 
 // PayableCode returns the code of the account in the ledger that says what a
@@ -86,6 +88,9 @@ func (n *NewPayee) normalise() error {
 	if err := validText("name", n.Name, maxName); err != nil {
 		return err
 	}
+	if err := n.Address.validate(); err != nil {
+		return err
+	}
 	var err error
 	n.IBAN, n.BIC, err = bankAccount(n.IBAN, n.BIC)
 	return err
@@ -110,49 +115,16 @@ func bankAccount(iban, bic string) (string, string, error) {
 }
 
 const payeeColumns = `id, code, kind, name, status, account_id, COALESCE(iban, ''), COALESCE(bic, ''), commission_points,
-	commission_minimum, rhythm, created_at`
+	commission_minimum, rhythm, street, building, post_code, town, country, created_at`
 
 func scanPayee(rows *sqldb.Rows) (Payee, error) {
 	var p Payee
 	err := rows.Scan(&p.ID, &p.Code, &p.Kind, &p.Name, &p.Status, &p.AccountID, &p.IBAN, &p.BIC, &p.CommissionPoints,
-		&p.CommissionMinimum, &p.Rhythm, &p.CreatedAt)
+		&p.CommissionMinimum, &p.Rhythm, &p.Address.Street, &p.Address.Building, &p.Address.PostCode, &p.Address.Town, &p.Address.Country, &p.CreatedAt)
 	return p, err
 }
 
-// EnrolPayee makes a payee and opens its account. To enrol a code again with the
-// same kind and name changes nothing; another payee's code is CodeConflict.
-func (s *Service) EnrolPayee(ctx context.Context, n NewPayee) (Payee, error) {
-	if err := n.normalise(); err != nil {
-		return Payee{}, err
-	}
-	p := Payee{Code: n.Code, Kind: n.Kind, Name: n.Name, Status: Open, IBAN: n.IBAN, BIC: n.BIC, CommissionPoints: n.CommissionPoints,
-		CommissionMinimum: n.CommissionMinimum, Rhythm: n.Rhythm, CreatedAt: s.engine.Now()}
-	var err error
-	if p.ID, err = s.newID(); err != nil {
-		return Payee{}, err
-	}
-	var enrolled Payee
-	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		before, err := FindPayee(ctx, tx, p.Code)
-		if err == nil {
-			if before.Kind != p.Kind || before.Name != p.Name {
-				return ledger.Errorf(ledger.CodeConflict, "%s is the code of another payee; choose another", p.Code).InField("code")
-			}
-			enrolled = before
-			return nil
-		}
-		if ledger.CodeOf(err) != ledger.CodeNotFound {
-			return err
-		}
-		enrolled, err = s.enrolPayee(ctx, tx, p)
-		return err
-	})
-	if err != nil {
-		return Payee{}, fmt.Errorf("enrol payee: %w", err)
-	}
-	return enrolled, nil
-}
-
+// enrolPayee makes a payee that was approved, and opens its account.
 func (s *Service) enrolPayee(ctx context.Context, tx *sqldb.Tx, p Payee) (Payee, error) {
 	account, err := s.engine.OpenAccountTx(ctx, tx, ledger.Account{
 		ID: ledger.SystemAccountID(PayableCode(p.Code)), Code: PayableCode(p.Code), Name: "Payable " + p.Code, Category: ledger.CharityPayable,
@@ -162,10 +134,12 @@ func (s *Service) enrolPayee(ctx context.Context, tx *sqldb.Tx, p Payee) (Payee,
 		return Payee{}, fmt.Errorf("open the account: %w", err)
 	}
 	p.AccountID = account.ID
-	_, err = tx.Exec(ctx, `INSERT INTO payees (id, code, kind, name, status, account_id, iban, bic, commission_points, commission_minimum, rhythm, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+	_, err = tx.Exec(ctx, `INSERT INTO payees (id, code, kind, name, status, account_id, iban, bic, commission_points, commission_minimum, rhythm, created_at,
+			street, building, post_code, town, country)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
 		p.ID, p.Code, string(p.Kind), p.Name, string(p.Status), p.AccountID, sqldb.NullText(p.IBAN), sqldb.NullText(p.BIC),
-		int64(p.CommissionPoints), int64(p.CommissionMinimum), string(p.Rhythm), p.CreatedAt)
+		int64(p.CommissionPoints), int64(p.CommissionMinimum), string(p.Rhythm), p.CreatedAt,
+		p.Address.Street, p.Address.Building, p.Address.PostCode, p.Address.Town, p.Address.Country)
 	if err != nil {
 		return Payee{}, fmt.Errorf("store the payee: %w", err)
 	}
@@ -231,31 +205,6 @@ func (s *Service) Payee(ctx context.Context, code string) (Payee, error) {
 		return err
 	})
 	return p, err
-}
-
-// SetPayeeBankAccount gives a payee the account that it is paid out to, for a reason.
-func (s *Service) SetPayeeBankAccount(ctx context.Context, code, iban, bic, actor, reason string) error {
-	if err := validAct(actor, reason); err != nil {
-		return err
-	}
-	if iban == "" {
-		return ledger.Errorf(ledger.CodeInvalid, "give the IBAN to pay out to").InField("iban")
-	}
-	iban, bic, err := bankAccount(iban, bic)
-	if err != nil {
-		return err
-	}
-	now := s.engine.Now()
-	return s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		p, err := FindPayee(ctx, tx, code)
-		if err != nil || (p.IBAN == iban && p.BIC == bic) {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "UPDATE payees SET iban = $1, bic = $2 WHERE id = $3", iban, sqldb.NullText(bic), p.ID); err != nil {
-			return fmt.Errorf("set the bank account of payee %s: %w", code, err)
-		}
-		return recordPartyEvent(ctx, tx, p.ID, PartyEvent{At: now, Actor: actor, Event: "bank_account", Reason: reason})
-	})
 }
 
 // SetPayeeStatus blocks a payee or lifts that, for a reason. What is closed stays

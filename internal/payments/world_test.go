@@ -152,9 +152,9 @@ func newWorldWith(t *testing.T, db *sqldb.DB, config payments.Config) *world {
 		must(t, err)
 	}
 	_, err := w.EnrolPayee(w.ctx, payments.NewPayee{Code: "acf", Kind: payments.Charity, Name: "Action contre la Faim",
-		IBAN: "FR76 3000 6000 0112 3456 7890 189", CommissionPoints: 150, CommissionMinimum: 25, Rhythm: payments.Weekly})
+		IBAN: "FR76 3000 6000 0112 3456 7890 189", CommissionPoints: 150, CommissionMinimum: 25, Rhythm: payments.Weekly}, "anne", "bruno")
 	must(t, err)
-	_, err = w.EnrolPayee(w.ctx, payments.NewPayee{Code: "bakery", Kind: payments.Business, Name: "Boulangerie"})
+	_, err = w.EnrolPayee(w.ctx, payments.NewPayee{Code: "bakery", Kind: payments.Business, Name: "Boulangerie"}, "anne", "bruno")
 	must(t, err)
 	must(t, w.LinkCustomer(w.ctx, channel, marie, "marie_test", "c-000001"))
 	must(t, w.LinkCustomer(w.ctx, channel, yoann, "yoann_test", "c-000002"))

@@ -122,7 +122,7 @@ func TestPrepareRefusesPayees(t *testing.T) {
 		if ledger.CodeOf(err) != ledger.CodeForbidden {
 			t.Errorf("three refused payees: error is %v", err)
 		}
-		w.must(w.payments.SetPayeeBankAccount(t.Context(), "no-iban", msfIBAN, "", "staff", "letter of 20 November"))
+		w.changeAccount("no-iban", msfIBAN, "", "letter of 20 November")
 		if r := w.prepare("no-iban", "no-iban"); len(r.Payouts) != 1 || r.Payouts[0].Creditor.IBAN != msfIBAN {
 			t.Errorf("with an IBAN: %+v", r)
 		}
@@ -194,13 +194,13 @@ func TestApproveSeesChanges(t *testing.T) {
 	w.donate("acf", 2_00)
 	ctx := t.Context()
 	r := w.prepare()
-	w.must(w.payments.SetPayeeBankAccount(ctx, "acf", msfIBAN, "", "staff", "moved"))
+	w.changeAccount("acf", msfIBAN, "", "moved")
 	_, err := w.service.Approve(ctx, r.Batch.Reference, "bob")
 	w.refused(err, ledger.CodeConflict)
-	w.must(w.payments.SetPayeeBankAccount(ctx, "acf", acfIBAN, "AGRIFRPP", "staff", "moved back, to another branch"))
+	w.changeAccount("acf", acfIBAN, "AGRIFRPP", "moved back, to another branch")
 	_, err = w.service.Approve(ctx, r.Batch.Reference, "bob")
 	w.refused(err, ledger.CodeConflict)
-	w.must(w.payments.SetPayeeBankAccount(ctx, "acf", acfIBAN, "", "staff", "as it was"))
+	w.changeAccount("acf", acfIBAN, "", "as it was")
 	w.must(w.payments.SetPayeeStatus(ctx, "acf", payments.Blocked, "staff", "inquiry"))
 	_, err = w.service.Approve(ctx, r.Batch.Reference, "bob")
 	w.refused(err, ledger.CodeConflict)

@@ -89,9 +89,16 @@ func (w *world) refused(err error, code ledger.Code) {
 func (w *world) enrol(code, iban string, points int, minimum ledger.Amount) payments.Payee {
 	w.t.Helper()
 	p, err := w.payments.EnrolPayee(w.t.Context(), payments.NewPayee{Code: code, Kind: payments.Charity, Name: "Charity " + code, IBAN: iban,
-		CommissionPoints: points, CommissionMinimum: minimum})
+		CommissionPoints: points, CommissionMinimum: minimum}, "anne", "bruno")
 	w.must(err)
 	return p
+}
+
+// changeAccount gives a charity another bank account, by the word of two persons.
+func (w *world) changeAccount(code, iban, bic, reason string) {
+	w.t.Helper()
+	_, err := w.payments.ChangePayee(w.t.Context(), code, payments.PayeeChange{IBAN: iban, BIC: bic}, "anne", "bruno", reason)
+	w.must(err)
 }
 
 func payable(code string) uuid.UUID { return ledger.SystemAccountID(payments.PayableCode(code)) }

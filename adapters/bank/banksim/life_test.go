@@ -35,7 +35,7 @@ func TestPayoutThroughXML(t *testing.T) {
 	must(err)
 	must(people.Setup(ctx))
 	for code, iban := range map[string]string{"acf": charity.IBAN, "other": other.IBAN} {
-		_, err := people.EnrolPayee(ctx, payments.NewPayee{Code: code, Kind: payments.Charity, Name: "Œuvre " + code, IBAN: iban, CommissionPoints: 200})
+		_, err := people.EnrolPayee(ctx, payments.NewPayee{Code: code, Kind: payments.Charity, Name: "Œuvre " + code, IBAN: iban, CommissionPoints: 200}, "anne", "bruno")
 		must(err)
 		_, err = e.Post(ctx, ledger.PostRequest{Key: "donation:" + code, Journal: ledger.JournalTransfers, Label: "Donation", Postings: []ledger.Posting{{
 			Debit: ledger.SystemAccountID(payments.AccountCardsToSettle), Credit: ledger.SystemAccountID(payments.PayableCode(code)), Amount: 100_00, Currency: ledger.EUR}}})
