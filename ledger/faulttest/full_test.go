@@ -18,7 +18,7 @@ import (
 // Sizes of the tests of a full disk.
 const (
 	pagesLeft  = 20      // of a database with a size limit
-	diskSize   = "6m"    // of the small disk
+	diskSize   = "10m"   // of the small disk; an empty book takes some of it
 	ballastLen = 4 << 20 // bytes of it that are given back later
 	logPages   = 100     // of SQLite's log there, which could fill the disk alone
 	maxFill    = 500     // calls until the disk must be full
