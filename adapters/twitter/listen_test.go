@@ -228,7 +228,10 @@ func TestMetricsOfTheStream(t *testing.T) {
 	w.sim.CutMidTweet(1)
 	w.sim.Tweet(marieID, "@SmoneyFR coupé")
 	w.reconnected(1)
-	w.connected(1, 0)
+	w.connected(1, 0) // at X, which is before the client knows
+	for w.ctx.Err() == nil && (metric(t, registry, "stream_connects_total stream=stream") < 2 || metric(t, registry, "stream_connected stream=stream") < 1) {
+		runtime.Gosched()
+	}
 	if _, err := w.client.PollMentions(w.ctx, bankID, "", func(context.Context, payments.Message) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
