@@ -100,8 +100,10 @@ func (l *load) send() {
 			l.t.Logf("%d after %v", i+1, time.Since(began).Round(time.Second))
 		}
 	}
+	// The first may come last: read back, from before the stream was open.
 	l.until("all are ordered", func() bool {
-		return l.there(l.ids[l.size-1]) && l.count("SELECT COUNT(*) FROM messages WHERE handled_at IS NULL") == 0
+		return l.there(l.ids[l.size-1]) && l.count("SELECT COUNT(*) FROM messages WHERE handled_at IS NULL") == 0 &&
+			l.count("SELECT COUNT(*) FROM messages") == l.size
 	})
 	took := time.Since(began)
 	l.stopProcess(p, syscall.SIGTERM)
