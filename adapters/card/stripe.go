@@ -19,12 +19,16 @@ const (
 	// maxAnswer is how long a request may take, whatever its caller allows.
 	maxAnswer = 20 * time.Second
 	// mostListed bounds the payments that are read to find one of which only our key
-	// is known: those of one customer since it was asked for, or of all of them.
+	// is known: those of one customer when it was asked for, or of all of them.
 	mostListed = 1000
 	// listPage is the most that Stripe lists at once. Source: Stripe API, pagination.
 	listPage = 100
 	// clockSkew is how far Stripe's clock may be behind ours.
 	clockSkew = 5 * time.Minute
+	// arrival is how long after a charge was written down Stripe may still get it: the
+	// request is made at once, once, and takes maxAnswer at most. What was paid later need
+	// not be read to find it, however long ago that was.
+	arrival = time.Minute
 	// mostDisputes bounds the disputes of a payment that are read.
 	mostDisputes = 8
 )
@@ -146,7 +150,8 @@ func (c *Client) Lookup(ctx context.Context, r payments.CardCharge) (payments.Ca
 
 // find looks for a payment of which only our key is known.
 func (c *Client) find(ctx context.Context, r payments.CardCharge) (string, error) {
-	params := &stripe.PaymentIntentListParams{CreatedRange: &stripe.RangeQueryParams{GreaterThanOrEqual: r.CreatedAt.Add(-clockSkew).Unix()}}
+	params := &stripe.PaymentIntentListParams{CreatedRange: &stripe.RangeQueryParams{GreaterThanOrEqual: r.CreatedAt.Add(-clockSkew).Unix(),
+		LesserThanOrEqual: r.CreatedAt.Add(clockSkew + arrival).Unix()}}
 	params.Limit = stripe.Int64(listPage)
 	if r.Holder != "" {
 		params.Customer = stripe.String(r.Holder)

@@ -165,7 +165,7 @@ func (s *Service) addCard(ctx context.Context, token, actor string, owner func(c
 		return Card{}, err
 	}
 	var added Card
-	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+	err = s.writeUnique(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		mine := c
 		var err error
 		if mine.CustomerID, err = owner(ctx, tx); err != nil {
@@ -255,7 +255,7 @@ func (s *Service) changeCard(ctx context.Context, id uuid.UUID, actor, event str
 		return Card{}, err
 	}
 	var c Card
-	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+	err := s.writeUnique(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		var err error
 		if c, err = oneCard(ctx, tx, id, tx.ForUpdate()); err != nil {
 			return err

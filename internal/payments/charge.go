@@ -275,7 +275,11 @@ func changeCharge(ctx context.Context, tx *sqldb.Tx, c *Charge, to ChargeState, 
 	c.State, c.Reason, c.ChangedAt = to, reason, at
 	if to != from {
 		c.Attempts = 0
-		c.DueAt = dueAfter(to, at)
+		// Whoever asked the processor may have done so before the news that made the
+		// charge due: they stay to be looked at.
+		if c.DueAt.IsZero() || c.DueAt.After(at) {
+			c.DueAt = dueAfter(to, at)
+		}
 	}
 	if to != ChargeChallenged {
 		c.ChallengeURL = ""
@@ -302,11 +306,11 @@ func changeCharge(ctx context.Context, tx *sqldb.Tx, c *Charge, to ChargeState, 
 // dueAfter is when a charge that has come to a state is looked at; zero: never.
 func dueAfter(s ChargeState, now time.Time) time.Time {
 	switch s {
-	case ChargeRequested:
+	case ChargeRequested, ChargeSucceeded: // whoever asked for it goes on, unless that process ends
 		return now.Add(chargeFlight)
 	case ChargeChallenged:
 		return now.Add(challengePoll)
-	case ChargeSucceeded, ChargeRefunding:
+	case ChargeRefunding:
 		return now
 	}
 	return time.Time{}

@@ -67,7 +67,7 @@ func (s *Service) ChargeCard(ctx context.Context, r ChargeRequest) (Charge, erro
 	var c Charge
 	var card Card
 	var made bool
-	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+	err := s.writeUnique(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		var err error
 		c, card, made, err = s.requestTopUp(ctx, tx, r)
 		return err

@@ -1,6 +1,7 @@
 package cardsim
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -151,6 +152,10 @@ func (s *Server) get(r *http.Request) (int, any) {
 func (s *Server) list(r *http.Request) (int, any) {
 	limit, _ := strconv.Atoi(r.Form.Get("limit"))
 	since, _ := strconv.ParseInt(r.Form.Get("created[gte]"), 10, 64)
+	until, err := strconv.ParseInt(r.Form.Get("created[lte]"), 10, 64)
+	if err != nil {
+		until = math.MaxInt64
+	}
 	if limit < 1 || limit > maxPage {
 		limit = 10 // as Stripe has it
 	}
@@ -165,7 +170,7 @@ func (s *Server) list(r *http.Request) (int, any) {
 			}
 			continue
 		}
-		if p.created.Unix() < since || (customer != "" && p.customer != customer) {
+		if p.created.Unix() < since || p.created.Unix() > until || (customer != "" && p.customer != customer) {
 			continue
 		}
 		if len(data) == limit {
