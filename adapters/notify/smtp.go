@@ -99,8 +99,8 @@ func validAddress(s string) bool {
 	return ok && local != "" && len(local) <= 64 && strings.Trim(local, atoms) == "" && validHost(host)
 }
 
-// Notify implements payments.Notifier. A server's 5xx is permanent; all else is
-// tried again with the same Message-ID, by which a relay drops repeats. An error
+// Notify implements payments.Notifier. A server's 5xx to a mail is permanent; all else,
+// its refusal of our password included, is tried again with the same Message-ID, by which a relay drops repeats. An error
 // never holds what the server wrote, but for its code.
 func (s *SMTP) Notify(ctx context.Context, n payments.Notice) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -134,7 +134,8 @@ func (s *SMTP) Notify(ctx context.Context, n payments.Notice) error {
 	}
 	server, err := client.DialToSMTPClientWithContext(ctx)
 	if err != nil {
-		return &payments.SendError{Permanent: serverCode(err) >= 500, Err: fmt.Errorf("the mail server takes no notices: %w", tellable(err))}
+		// Whatever it answers to a greeting or a password is about us, not about this notice.
+		return &payments.SendError{Err: fmt.Errorf("the mail server takes no notices: %w", tellable(err))}
 	}
 	err = client.SendWithSMTPClient(server, message)
 	if err == nil || message.IsDelivered() {

@@ -216,7 +216,7 @@ func TestSMTPJudgesAnswers(t *testing.T) {
 			"the mail was not taken: closing SMTP DATA writer: the server answered 452 4.3.1"},
 		{"gone after the text", func(m *mailServer) { m.answers["."] = "" }, &payments.SendError{InDoubt: true}, ""},
 		{"gone at the sender", func(m *mailServer) { m.answers["MAIL"] = "" }, &payments.SendError{}, ""},
-		{"wrong password", func(m *mailServer) { m.answers["AUTH"] = "535 5.7.8 hunter2 is wrong" }, &payments.SendError{Permanent: true},
+		{"wrong password", func(m *mailServer) { m.answers["AUTH"] = "535 5.7.8 hunter2 is wrong" }, &payments.SendError{},
 			"the mail server takes no notices: it answered 535"},
 		{"busy", func(m *mailServer) { m.answers["EHLO"], m.answers["HELO"] = "421 later", "421 later" }, &payments.SendError{}, ""},
 		{"no encryption", func(m *mailServer) { m.noTLS = true }, &payments.SendError{}, ""},

@@ -94,9 +94,10 @@ type delivery struct {
 
 const kindSMS = "sms"
 
-// Notify implements payments.Notifier. 2xx is delivered. 408, 425, 429 and 5xx are
-// tried again, after Retry-After where the gateway says so; any other answer is
-// permanent. An error that is a *payments.SendError never holds what the gateway
+// Notify implements payments.Notifier. 2xx is delivered. 401, 403, 404, 408, 425, 429
+// and 5xx are tried again, after Retry-After where the gateway says so: the first three
+// say that our secret or address is wrong, and no notice is given up for that. Any other
+// answer is permanent. An error that is a *payments.SendError never holds what the gateway
 // wrote, but for an error code.
 func (w *Webhook) Notify(ctx context.Context, n payments.Notice) error {
 	body, err := json.Marshal(delivery{ID: n.ID, Kind: kindSMS, To: n.Phone, Text: n.Text})
@@ -158,7 +159,7 @@ func (w *Webhook) refused(response *http.Response, answer []byte) error {
 	}
 	transient := response.StatusCode >= 500
 	switch response.StatusCode {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		transient = true
 	}
 	if !transient {
