@@ -175,12 +175,14 @@ func unclaimedText(u payments.Unclaimed) string {
 }
 
 func (a *app) orderConfirmCommand() *cobra.Command {
-	return &cobra.Command{
+	var actor string
+	c := &cobra.Command{
 		Use: "confirm ORDER", Short: "Confirm an order with its payer's secret code",
 		Long: `confirm takes an order's id or reference, and does what the confirmation page does:
 where the code is right, the held money is paid. A wrong code counts as a try, and too
 many in a row block the code; what was wrong is never said. The code is asked for on the
-terminal, or read as one line from standard input.`,
+terminal, or read as one line from standard input. The order's history names you, who
+have passed the code on.`,
 		Example: `  tweetledger order confirm 44b5bcb2-86ba-54af-a9c4-e063f52585f9 <code.txt`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -196,7 +198,7 @@ terminal, or read as one line from standard input.`,
 			if err != nil {
 				return err
 			}
-			order, err := service.Confirm(c.Context(), payments.ConfirmRequest{OrderID: id, Code: code, Actor: "cli"})
+			order, err := service.Confirm(c.Context(), payments.ConfirmRequest{OrderID: id, Code: code, Actor: a.actor(actor)})
 			if err != nil {
 				return err
 			}
@@ -205,6 +207,8 @@ terminal, or read as one line from standard input.`,
 			return err
 		},
 	}
+	actorFlag(c, &actor)
+	return c
 }
 
 func (a *app) orderCancelCommand() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 	"tweetledger/ledger/engine"
@@ -51,8 +52,11 @@ The key makes it safe to repeat: the same command twice reverses once.`,
 			}
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
 				original, err := resolveTransaction(ctx, tx, args[0])
+				if err != nil {
+					return err
+				}
 				r.TransactionID = original.ID
-				return err
+				return payments.CheckReversal(ctx, tx, original)
 			})
 			if err != nil {
 				return err

@@ -108,7 +108,7 @@ type ConfirmRequest struct {
 	Stamp   string
 	OrderID uuid.UUID
 	Code    string // 6 digits
-	Actor   string // who or what passes it on: "page", "cli"
+	Actor   string // who passes it on: "page", or the clerk
 }
 
 // errNotConfirmed is the one answer to everything that is wrong with who asks:

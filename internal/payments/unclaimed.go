@@ -338,6 +338,36 @@ func (s *Service) end(ctx context.Context, tx *sqldb.Tx, o *Order, u *Unclaimed,
 	return note(ctx, tx, o, ActorService, what, now)
 }
 
+// CheckReversal refuses to reverse the posting of an order whose money has left the
+// account of unclaimed payments: the payer would have it back from what is kept for
+// others. What moved it on is to be reversed first. The error is CodeConflict.
+func CheckReversal(ctx context.Context, tx *sqldb.Tx, original ledger.Transaction) error {
+	list, err := orders(ctx, tx, "order_key = $1 AND state = 'posted'", []any{original.Key}, "")
+	if err != nil {
+		return fmt.Errorf("find the order of transaction %s: %w", original.ID, err)
+	}
+	for _, o := range list { // one at most: they share an idempotency key
+		u, err := FindUnclaimed(ctx, tx, o.ID)
+		switch {
+		case ledger.CodeOf(err) == ledger.CodeNotFound:
+			continue
+		case err != nil:
+			return err
+		case u.State == UnclaimedWaiting || u.Reason == ReasonReversed:
+			continue
+		}
+		undone, err := engine.ReversalsOf(ctx, tx, u.TransactionID)
+		if err != nil {
+			return err
+		}
+		if len(undone) == 0 {
+			return ledger.Errorf(ledger.CodeConflict, "the money of order %s was %s with transaction %s, and no longer waits for its payee; reverse that one first",
+				o.Reference(), u.State, u.TransactionID).InField("transaction_id")
+		}
+	}
+	return nil
+}
+
 // mustHaveNothingUnclaimed refuses to close a customer to whom money may come back.
 func mustHaveNothingUnclaimed(ctx context.Context, tx *sqldb.Tx, c Customer) error {
 	var n int64
