@@ -326,7 +326,9 @@ func (a *app) customerCodeCommand() *cobra.Command {
 		Use: "code NUMBER", Short: "Set a customer's secret code; it is read from the terminal or from standard input",
 		Long: `code sets the six digits with which the customer confirms payments, and lifts a
 block. The code is asked for on the terminal without being shown, or read as one line
-from standard input; it is never an argument, which every process could read.`,
+from standard input; it is never an argument, which every process could read. A code
+that is easy to guess is refused, and why: 111111, 123456, 121212, 112233, lines of the
+keypad, digits of the customer's telephone number.`,
 		Example: `  tweetledger customer code c-000017
   tweetledger customer code c-000017 <code.txt`,
 		Args: cobra.ExactArgs(1),

@@ -94,6 +94,11 @@ func TestOpenAnAccount(t *testing.T) {
 	if strings.Contains(body, "864209") {
 		t.Error("the page shows a secret code")
 	}
+	for weak, why := range map[string]string{"111111": "répètent", "123456": "se suivent", "456789": "se suivent", "147258": "beaucoup de gens", "345690": "numéro de téléphone"} {
+		r, body = s.fill(address, "do", "secret", "code", weak, "repeat", weak)
+		wantStatus(t, r, http.StatusUnprocessableEntity)
+		wantText(t, body, "facile à deviner", why)
+	}
 	s.goesTo(s.fill(address, "do", "secret", "code", "864209", "repeat", "864209"))
 	_, body = s.get(address)
 	wantText(t, body, "Bienvenue", "c-000002", "Relier mon compte Twitter")

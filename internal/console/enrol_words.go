@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -144,6 +145,9 @@ func enrolProblem(err error, l string) string {
 	if err == nil {
 		return ""
 	}
+	if weak, ok := errors.AsType[*payments.WeakCodeError](err); ok {
+		return weakText(weak.Reason, l)
+	}
 	switch ledger.CodeOf(err) {
 	case ledger.CodeLimitExceeded:
 		return speak(l, "Trop de codes ont été demandés. Réessayez dans une heure ou contactez-nous.", "Too many codes were asked for. Try again in an hour, or contact us.")
@@ -166,4 +170,18 @@ func enrolProblem(err error, l string) string {
 		return speak(l, "Le formulaire n'a pas pu être lu.", "The form could not be read.")
 	}
 	return speak(l, "Cette page est restée ouverte trop longtemps. Recommencez.", "This page was open for too long. Begin again.")
+}
+
+// weakText says why a secret code is not taken, and what to do.
+func weakText(reason payments.WeakReason, l string) string {
+	switch reason {
+	case payments.WeakRepeated:
+		return speak(l, "Ce code est facile à deviner : des chiffres s'y répètent. Choisissez-en un autre.", "This code is easy to guess: digits repeat in it. Choose another one.")
+	case payments.WeakSequence:
+		return speak(l, "Ce code est facile à deviner : ses chiffres se suivent. Choisissez-en un autre.", "This code is easy to guess: its digits follow each other. Choose another one.")
+	case payments.WeakPhone:
+		return speak(l, "Ce code est facile à deviner : il fait partie de votre numéro de téléphone. Choisissez-en un autre.",
+			"This code is easy to guess: it is part of your telephone number. Choose another one.")
+	}
+	return speak(l, "Ce code est facile à deviner : beaucoup de gens le choisissent. Choisissez-en un autre.", "This code is easy to guess: many people choose it. Choose another one.")
 }

@@ -143,7 +143,7 @@ func (s *Service) RegisterCard(ctx context.Context, r EnrolmentStep) (Enrolment,
 }
 
 // FinishEnrolment takes the secret code that the person has chosen, and makes the
-// customer with the wallet. To finish again changes nothing: the secret code stays the
+// customer with the wallet. A code that is easy to guess is a WeakCodeError. To finish again changes nothing: the secret code stays the
 // first one. A number that has become a customer's meanwhile is CodeForbidden.
 func (s *Service) FinishEnrolment(ctx context.Context, r EnrolmentStep) (Customer, error) {
 	if err := validSecret(r.Code); err != nil {
@@ -153,7 +153,13 @@ func (s *Service) FinishEnrolment(ctx context.Context, r EnrolmentStep) (Custome
 	if err != nil {
 		return Customer{}, err
 	}
-	if step := s.step(e); step != StepSecret && step != StepDone {
+	switch s.step(e) {
+	case StepSecret:
+		if err := checkChosen(r.Code, e.Phone); err != nil {
+			return Customer{}, err
+		}
+	case StepDone: // the first code stays
+	default:
 		return Customer{}, errStep(e)
 	}
 	hash, err := s.hashSecret(ctx, e.ID, r.Code)

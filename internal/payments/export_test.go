@@ -58,3 +58,6 @@ func (s *Service) Turns() int {
 	defer s.turns.mu.Unlock()
 	return len(s.turns.of)
 }
+
+// CheckChosen refuses a secret code that is too easy to guess.
+func CheckChosen(code, phone string) error { return checkChosen(code, phone) }

@@ -97,8 +97,8 @@ func (s *Service) tryCode(ctx context.Context, c Customer, code string) (tried, 
 	return tried{right: taken && right, stale: *params != *s.secretParams(), last: last}, nil
 }
 
-// SetSecretCode gives a customer a new secret code of 6 digits, and lifts a block.
-// The caller has made sure who is asking.
+// SetSecretCode gives a customer a new secret code of 6 digits, and lifts a block. One
+// that is easy to guess is a WeakCodeError. The caller has made sure who is asking.
 func (s *Service) SetSecretCode(ctx context.Context, customerNumber, code, actor string) error {
 	if err := validSecret(code); err != nil {
 		return err
@@ -112,6 +112,9 @@ func (s *Service) SetSecretCode(ctx context.Context, customerNumber, code, actor
 	}
 	if c.Status == Closed {
 		return ledger.Errorf(ledger.CodeConflict, "customer %s is closed", c.Number).InField("customer")
+	}
+	if err := checkChosen(code, c.Phone); err != nil {
+		return err
 	}
 	hash, err := s.hashSecret(ctx, c.ID, code)
 	if err != nil {
