@@ -1,14 +1,11 @@
 package reconciliation
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	"tweetledger/internal/payments"
@@ -53,14 +50,17 @@ type Found struct {
 type outside struct {
 	side[payments.Message]
 	// own are the texts that the bank itself wrote, by conversation: receipts.
-	own map[string][]string
+	own *shelf
+}
+
+func (t *tweets) newOutside() *outside {
+	return &outside{side: side[payments.Message]{sorter: sorter{spill: t.spill}, key: t.keyOf, within: byVersion, encode: appendMessage, decode: readMessage}}
 }
 
 // readHistory collects what can bear on the book: commands, those that are nearly
 // one, edits, and what the bank itself wrote.
 func (t *tweets) readHistory(ctx context.Context, h History, from, to time.Time) (*outside, error) {
-	o := &outside{side: side[payments.Message]{name: "tweets", key: t.keyOf}, own: map[string][]string{}}
-	own := 0
+	o, own := t.newOutside(), sorter{spill: t.spill}
 	for m, err := range h.Messages(ctx, from, to) {
 		if err != nil {
 			return nil, fmt.Errorf("read the history of %s: %w", t.channel, err)
@@ -76,35 +76,55 @@ func (t *tweets) readHistory(ctx context.Context, h History, from, to time.Time)
 		parsed := t.parser.Parse(m)
 		switch {
 		case parsed.Ignored == payments.IgnoredOwn:
-			if own++; own <= MaxItems {
-				o.own[m.ConversationID] = append(o.own[m.ConversationID], m.Text)
-			}
+			err = own.add(orderedText(nil, m.ConversationID), []byte(m.Text))
 		case parsed.Ignored != "" && m.Version == 0:
 		default:
-			if err := o.add(m); err != nil {
-				return nil, err
-			}
+			err = o.add(m)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	return o, nil
+	var err error
+	o.own, err = newShelf(&own)
+	return o, err
+}
+
+// maxOwn bounds the texts of the bank in one conversation that a receipt is looked for
+// in: a payment has two or three.
+const maxOwn = 1_000
+
+// ownTexts returns what the bank wrote in a conversation.
+func (t *tweets) ownTexts(conversation string) ([]string, error) {
+	if conversation == "" {
+		return nil, nil
+	}
+	return t.own.values(orderedText(nil, conversation), maxOwn)
 }
 
 // byVersion orders the versions of an edit chain. Copies of one version that came
-// by several ways differ in little things; their order does not depend on which
-// came first.
-func byVersion(a, b payments.Message) int {
-	if c := cmp.Or(cmp.Compare(a.Version, b.Version), strings.Compare(a.ID, b.ID)); c != 0 {
-		return c
-	}
-	return bytes.Compare(canonical(a), canonical(b))
+// by several ways differ in little things; what is kept of them decides then, and not
+// which came first.
+func byVersion(b []byte, m payments.Message) []byte {
+	return orderedText(orderedNumber(b, int64(m.Version)), m.ID)
 }
 
-func canonical(m payments.Message) []byte {
+// appendMessage writes a message as JSON, which always goes well: it is strings,
+// numbers and a time.
+func appendMessage(b []byte, m payments.Message) []byte {
 	text, err := json.Marshal(m)
-	if err != nil { // strings, numbers and a time always marshal
-		return nil
+	if err != nil {
+		return b
 	}
-	return text
+	return append(b, text...)
+}
+
+func readMessage(value []byte) (payments.Message, error) {
+	var m payments.Message
+	if err := json.Unmarshal(value, &m); err != nil {
+		return m, fmt.Errorf("read a message back: %w", err)
+	}
+	return m, nil
 }
 
 // versions drops the copies of each version but the first.

@@ -1,6 +1,9 @@
 package reconciliation
 
 import (
+	"encoding/binary"
+	"time"
+
 	"tweetledger/ledger"
 )
 
@@ -18,6 +21,9 @@ const (
 type Item struct {
 	Side      Side
 	Reference string // what both sides call it: an edit chain's key, an end-to-end id
+	// Batch is the reference of the item of the other side that stands for this one
+	// together with others; empty where it stands for itself.
+	Batch string
 	// Counterparty is who pays whom, written alike by every source; empty where the
 	// source does not say.
 	Counterparty string
@@ -27,33 +33,50 @@ type Item struct {
 	Source       string      // for people: "the order", "statement 2026-001 entry 3"
 }
 
-// Matcher is one way of finding that items belong together. Matchers are tried in
-// order, and the name of the first that accepts is kept with the match.
-type Matcher struct {
-	Name    string
-	Accepts func(items []Item) bool
+// days counts days, so that dates can be subtracted; the zero date is day 0.
+func days(d ledger.Date) int64 {
+	if d.IsZero() {
+		return 0
+	}
+	return d.Midnight(time.UTC).Unix() / 86_400
 }
 
-// ExactReference accepts items of one reference from both sides that agree in
-// amount, currency and counterparty.
-func ExactReference() Matcher {
-	return Matcher{Name: "exact_reference", Accepts: func(items []Item) bool {
-		sides := map[Side]bool{}
-		for _, item := range items {
-			sides[item.Side] = true
-		}
-		return sides[Inside] && sides[Outside] && agree(items)
-	}}
+// order appends all that an item says, after a matcher's key, in an encoding whose
+// order is total: nothing depends on which of two items came first. Items that say
+// whom they concern come first, and so choose first among those that do not.
+func (i Item) order(b []byte, byDate bool) []byte {
+	if byDate {
+		b = orderedNumber(b, days(i.Date))
+	}
+	b = append(b, 0)
+	if i.Counterparty == "" {
+		b[len(b)-1] = 1
+	}
+	return orderedText(orderedNumber(orderedText(b, string(i.Currency)), int64(i.Amount)), i.Counterparty)
 }
 
-// match returns the name of the first matcher that accepts the items, or "".
-func match(matchers []Matcher, items []Item) string {
-	for _, m := range matchers {
-		if m.Accepts(items) {
-			return m.Name
+func (i Item) encode(b []byte) []byte {
+	for _, s := range []string{string(i.Side), i.Reference, i.Batch, i.Counterparty, string(i.Currency), i.Date.String(), i.Source} {
+		b = plainText(b, s)
+	}
+	return binary.AppendVarint(b, int64(i.Amount))
+}
+
+func decodeItem(value []byte) (Item, error) {
+	d := decoder{rest: value}
+	i := Item{Side: Side(d.text()), Reference: d.text(), Batch: d.text(), Counterparty: d.text(), Currency: ledger.Currency(d.text())}
+	date := d.text()
+	i.Source, i.Amount = d.text(), ledger.Amount(d.number())
+	if d.err != nil {
+		return Item{}, d.err
+	}
+	if date != (ledger.Date{}).String() {
+		var err error
+		if i.Date, err = ledger.ParseDate(date); err != nil {
+			return Item{}, err
 		}
 	}
-	return ""
+	return i, nil
 }
 
 func agree(items []Item) bool {

@@ -1,40 +1,48 @@
 package reconciliation
 
 import (
-	"cmp"
 	"iter"
-	"slices"
 
 	"tweetledger/ledger"
 )
 
-// MaxItems bounds what one run keeps in memory of a side that does not come in
-// order of its references: about 200 MB of tweets. More is refused, and a shorter
-// period is the way out.
-const MaxItems = 250_000
+// maxGroup bounds what either side may have under one key: an edit chain has a
+// handful of versions.
+const maxGroup = 10_000
 
-// side collects one side of a join, in whatever order it comes.
+// side collects one side of a join, in whatever order it comes. It keeps what fits
+// into memory and sorts the rest on disk.
 type side[T any] struct {
-	name  string
-	key   func(T) string
-	items []T
+	sorter sorter
+	key    func(T) string
+	// within appends in what order the items of one key come.
+	within func([]byte, T) []byte
+	encode func([]byte, T) []byte
+	decode func([]byte) (T, error)
+
+	sortKey, value []byte
 }
 
 func (s *side[T]) add(item T) error {
-	if len(s.items) == MaxItems {
-		return ledger.Errorf(ledger.CodeLimitExceeded, "the period has more than %d %s; reconcile a shorter one", MaxItems, s.name).InField("period")
-	}
-	s.items = append(s.items, item)
-	return nil
+	s.sortKey = s.within(orderedText(s.sortKey[:0], s.key(item)), item)
+	s.value = s.encode(s.value[:0], item)
+	return s.sorter.add(s.sortKey, s.value)
 }
 
-// sorted brings the items into the order of their keys, and those of one key into
-// the given order, so that the order of arrival is forgotten.
-func (s *side[T]) sorted(within func(a, b T) int) iter.Seq[T] {
-	slices.SortStableFunc(s.items, func(a, b T) int {
-		return cmp.Or(cmp.Compare(s.key(a), s.key(b)), within(a, b))
-	})
-	return slices.Values(s.items)
+// sorted yields the items in the order of their keys, so that the order of arrival is
+// forgotten.
+func (s *side[T]) sorted() iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for r, err := range s.sorter.records() {
+			var item T
+			if err == nil {
+				item, err = s.decode(r.value)
+			}
+			if !yield(item, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // group is what both sides have under one key; one of them may be empty.
@@ -45,36 +53,77 @@ type group[A, B any] struct {
 }
 
 // join merges two streams, each in order of its keys, into groups in that order.
-// It holds no more than one group at a time.
-func join[A, B any](as iter.Seq[A], keyA func(A) string, bs iter.Seq[B], keyB func(B) string) iter.Seq[group[A, B]] {
-	return func(yield func(group[A, B]) bool) {
-		nextA, stopA := iter.Pull(as)
-		defer stopA()
-		nextB, stopB := iter.Pull(bs)
-		defer stopB()
-		a, hasA := nextA()
-		b, hasB := nextB()
-		for hasA || hasB {
+// It holds no more than one group at a time. An error is the last that it yields.
+func join[A, B any](as iter.Seq2[A, error], keyA func(A) string, bs iter.Seq2[B, error], keyB func(B) string) iter.Seq2[group[A, B], error] {
+	return func(yield func(group[A, B], error) bool) {
+		a, b := newReader(as, keyA), newReader(bs, keyB)
+		defer a.stop()
+		defer b.stop()
+		for a.has || b.has {
 			var g group[A, B]
 			switch {
-			case !hasB:
-				g.key = keyA(a)
-			case !hasA:
-				g.key = keyB(b)
+			case !b.has:
+				g.key = a.key
+			case !a.has:
+				g.key = b.key
 			default:
-				g.key = min(keyA(a), keyB(b))
+				g.key = min(a.key, b.key)
 			}
-			for hasA && keyA(a) == g.key {
-				g.a = append(g.a, a)
-				a, hasA = nextA()
+			g.a, g.b = a.take(g.key), b.take(g.key)
+			if a.err != nil || b.err != nil {
+				break
 			}
-			for hasB && keyB(b) == g.key {
-				g.b = append(g.b, b)
-				b, hasB = nextB()
+			if !yield(g, nil) {
+				return
 			}
-			if !yield(g) {
+		}
+		for _, err := range []error{a.err, b.err} {
+			if err != nil {
+				yield(group[A, B]{}, err)
 				return
 			}
 		}
 	}
+}
+
+// reader is a stream with the item that is next.
+type reader[T any] struct {
+	next  func() (T, error, bool)
+	stop  func()
+	keyOf func(T) string
+	item  T
+	key   string
+	has   bool
+	err   error
+}
+
+func newReader[T any](items iter.Seq2[T, error], key func(T) string) *reader[T] {
+	r := &reader[T]{keyOf: key}
+	r.next, r.stop = iter.Pull2(items)
+	r.advance()
+	return r
+}
+
+func (r *reader[T]) advance() {
+	r.item, r.err, r.has = r.next()
+	if r.err != nil {
+		r.has = false
+	}
+	if r.has {
+		r.key = r.keyOf(r.item)
+	}
+}
+
+// take reads all items of a key.
+func (r *reader[T]) take(key string) []T {
+	var list []T
+	for r.has && r.key == key {
+		if len(list) == maxGroup {
+			r.has, r.err = false, ledger.Errorf(ledger.CodeLimitExceeded, "there are more than %d items under %s; somebody repeats them", maxGroup, ledger.Clip(key))
+			return nil
+		}
+		list = append(list, r.item)
+		r.advance()
+	}
+	return list
 }

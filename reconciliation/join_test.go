@@ -1,7 +1,6 @@
 package reconciliation
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,12 +14,15 @@ import (
 // A join of two sides that come in any order has each key once, in order, with
 // all that either side has of it.
 func TestJoinGroupsBothSides(t *testing.T) {
+	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		items := rapid.SliceOfN(rapid.StringMatching(`[a-d]{0,2}[0-9]`), 0, 40)
 		as, bs := items.Draw(t, "a"), items.Draw(t, "b")
 		key := func(s string) string { return strings.TrimRight(s, "0123456789") }
+		files := newSpill(Spill{Dir: dir, SortMemory: 1 + rapid.IntRange(0, 200).Draw(t, "memory")})
+		defer files.close()
 		collect := func(list []string) *side[string] {
-			s := &side[string]{name: "items", key: key}
+			s := textSide(files, key)
 			for _, item := range list {
 				if err := s.add(item); err != nil {
 					t.Fatal(err)
@@ -30,7 +32,10 @@ func TestJoinGroupsBothSides(t *testing.T) {
 		}
 		a, b := collect(as), collect(bs)
 		var got []string
-		for g := range join(a.sorted(cmp.Compare[string]), key, b.sorted(cmp.Compare[string]), key) {
+		for g, err := range join(a.sorted(), key, b.sorted(), key) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			got = append(got, fmt.Sprint(g.key, g.a, g.b))
 		}
 		groups := map[string][2][]string{}
@@ -54,8 +59,15 @@ func TestJoinGroupsBothSides(t *testing.T) {
 	})
 }
 
+func textSide(files *spill, key func(string) string) *side[string] {
+	return &side[string]{sorter: sorter{spill: files}, key: key, within: orderedText,
+		encode: func(b []byte, s string) []byte { return append(b, s...) }, decode: func(b []byte) (string, error) { return string(b), nil }}
+}
+
 func TestJoinStopsWithItsReader(t *testing.T) {
-	values := slices.Values([]string{"a", "b", "c"})
+	values := func(yield func(string, error) bool) {
+		_ = yield("a", nil) && yield("b", nil) && yield("c", nil)
+	}
 	same := func(s string) string { return s }
 	seen := 0
 	for range join(values, same, values, same) {
@@ -67,13 +79,21 @@ func TestJoinStopsWithItsReader(t *testing.T) {
 	}
 }
 
-func TestSideRefusesMoreThanFits(t *testing.T) {
-	s := side[int]{name: "tweets", items: make([]int, MaxItems-1)}
-	if err := s.add(1); err != nil {
-		t.Fatal(err)
+func TestJoinRefusesAGroupThatNobodyCanHold(t *testing.T) {
+	values := func(yield func(string, error) bool) {
+		for range maxGroup + 1 {
+			if !yield("a", nil) {
+				return
+			}
+		}
 	}
-	if err := s.add(2); ledger.CodeOf(err) != ledger.CodeLimitExceeded {
-		t.Errorf("one too many gives %v", err)
+	same := func(s string) string { return s }
+	var last error
+	for _, err := range join(values, same, func(func(string, error) bool) {}, same) {
+		last = err
+	}
+	if ledger.CodeOf(last) != ledger.CodeLimitExceeded {
+		t.Errorf("one too many gives %v", last)
 	}
 }
 

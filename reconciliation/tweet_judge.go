@@ -230,7 +230,10 @@ func (t *tweets) judgeReceipt(c *chain, o payments.Order, what string) error {
 	case len(c.receipts) > 1:
 		b.Class, b.Message = Duplicate, fmt.Sprintf("%s: %d receipts in the outbox; delete the ones too many on %s", what, len(c.receipts), t.channel)
 	default:
-		b.Class, b.Message = t.judgeSending(c, o, what)
+		var err error
+		if b.Class, b.Message, err = t.judgeSending(c, o, what); err != nil {
+			return err
+		}
 	}
 	if b.Class == "" {
 		return nil
@@ -246,27 +249,31 @@ func (t *tweets) judgeReceipt(c *chain, o payments.Order, what string) error {
 // judgeSending looks at the one receipt of a posted order. One that was given up is no
 // break where the tweet is gone: nobody can answer it any more, and the payer has seen
 // the payment confirmed on the bank's page.
-func (t *tweets) judgeSending(c *chain, o payments.Order, what string) (Class, string) {
+func (t *tweets) judgeSending(c *chain, o payments.Order, what string) (Class, string, error) {
 	r := c.receipts[0]
 	switch {
 	case r.Status == payments.OutboxDead && (r.Unanswerable() || c.isGone(o)):
-		return TextDeleted, fmt.Sprintf("%s: the tweet is gone and so its receipt, outbox row %s, could not be published; nothing to do", what, r.ID)
+		return TextDeleted, fmt.Sprintf("%s: the tweet is gone and so its receipt, outbox row %s, could not be published; nothing to do", what, r.ID), nil
 	case r.Status == payments.OutboxDead:
-		return MissingOutside, fmt.Sprintf("%s: the receipt was given up after %d tries (%s); resend outbox row %s", what, r.Attempts, r.LastError, r.ID)
+		return MissingOutside, fmt.Sprintf("%s: the receipt was given up after %d tries (%s); resend outbox row %s", what, r.Attempts, r.LastError, r.ID), nil
 	case r.Status == payments.OutboxPending && t.now.Sub(r.CreatedAt) > t.params.ReceiptTerm:
 		return Late, fmt.Sprintf("%s: the receipt waits since %s after %d tries; see why outbox row %s does not go out", what,
-			r.CreatedAt.UTC().Format("2006-01-02 15:04 MST"), r.Attempts, r.ID)
+			r.CreatedAt.UTC().Format("2006-01-02 15:04 MST"), r.Attempts, r.ID), nil
+	}
+	texts, err := t.ownTexts(r.ConversationID)
+	if err != nil {
+		return "", "", err
 	}
 	copies := 0
-	for _, text := range t.own[r.ConversationID] {
-		if r.ConversationID != "" && strings.Contains(text, r.Text) {
+	for _, text := range texts {
+		if strings.Contains(text, r.Text) {
 			copies++
 		}
 	}
 	if copies > 1 {
-		return Duplicate, fmt.Sprintf("%s: the receipt stands %d times on %s; delete the ones too many", what, copies, t.channel)
+		return Duplicate, fmt.Sprintf("%s: the receipt stands %d times on %s; delete the ones too many", what, copies, t.channel), nil
 	}
-	return "", ""
+	return "", "", nil
 }
 
 // judgeUnposted looks for tweets that never arrived, or lead nowhere.

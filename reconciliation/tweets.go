@@ -3,6 +3,7 @@ package reconciliation
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,6 +38,8 @@ type TweetsParams struct {
 	Feed bool
 	// Progress is called now and then, where it is set.
 	Progress func(done, total int)
+	// Spill is where tweets and postings are sorted that do not fit into memory.
+	Spill Spill
 }
 
 // tweets is one run of the job.
@@ -49,7 +52,8 @@ type tweets struct {
 	now      time.Time
 	params   TweetsParams
 	matchers []Matcher
-	own      map[string][]string
+	spill    *spill
+	own      *shelf
 }
 
 // Tweets reconciles ledger and orders with the tweet history, in both directions:
@@ -57,7 +61,7 @@ type tweets struct {
 // tweeted as a command has its order, or a refusal on record. Orders that were not
 // confirmed are no breaks. The parser must be the one that the service uses. With
 // Feed it writes to the inbox what never arrived there; otherwise it only reads.
-// More than MaxItems tweets or postings is CodeLimitExceeded.
+// Both sides are streamed and sorted, on disk where memory does not hold them.
 func Tweets(ctx context.Context, s *payments.Service, parser payments.Parser, h History, p TweetsParams) (Result, error) {
 	if err := checkPeriod(p.From, p.To); err != nil {
 		return Result{}, err
@@ -66,7 +70,8 @@ func Tweets(ctx context.Context, s *payments.Service, parser payments.Parser, h 
 	p.ReceiptTerm = cmp.Or(p.ReceiptTerm, DefaultReceiptTerm)
 	now := s.Engine().Now()
 	t := &tweets{run: newRun(JobTweets, p.From, p.To, "", now), service: s, parser: parser, channel: p.Channel, currency: s.Config().Currency,
-		now: now, params: p, matchers: []Matcher{ExactReference(), recordedCommand()}}
+		now: now, params: p, matchers: []Matcher{ExactReference(), recordedCommand()}, spill: newSpill(p.Spill)}
+	defer t.spill.close()
 	loc := s.Engine().Location()
 	from, to := p.From.Midnight(loc), p.To.AddDays(1).Midnight(loc)
 	out, err := t.readHistory(ctx, h, from, to)
@@ -78,7 +83,7 @@ func Tweets(ctx context.Context, s *payments.Service, parser payments.Parser, h 
 	if err != nil {
 		return Result{}, err
 	}
-	total, done := len(in.items)+len(out.items), 0
+	total, done := in.sorter.count+out.sorter.count, 0
 	var chunk []*chain
 	process := func() error {
 		if err := t.judgeAll(ctx, h, chunk); err != nil {
@@ -90,10 +95,13 @@ func Tweets(ctx context.Context, s *payments.Service, parser payments.Parser, h 
 		}
 		return nil
 	}
-	for g := range join(in.sorted(byTransaction), in.key, out.sorted(byVersion), out.key) {
+	for g, err := range join(in.sorted(), in.key, out.sorted(), out.key) {
+		if err != nil {
+			return Result{}, fmt.Errorf("join tweets and postings: %w", err)
+		}
 		done += len(g.a) + len(g.b)
 		chunk = append(chunk, newChain(t.channel, g))
-		if len(chunk) == MaxLookup {
+		if len(chunk) == chunkSize {
 			if err := process(); err != nil {
 				return Result{}, err
 			}
@@ -111,6 +119,10 @@ func Tweets(ctx context.Context, s *payments.Service, parser payments.Parser, h 
 	return result, nil
 }
 
+// chunkSize is how many edit chains are read from the book at once: some queries
+// each, and a few megabytes.
+const chunkSize = 500
+
 // recordedCommand accepts what the book alone can vouch for: order and ledger say
 // what the inbox noted when the tweet was still there.
 func recordedCommand() Matcher {
@@ -126,8 +138,15 @@ type posted struct {
 	transaction uuid.UUID
 }
 
-func byTransaction(a, b posted) int {
-	return cmp.Compare(string(a.transaction[:]), string(b.transaction[:]))
+func byTransaction(b []byte, p posted) []byte { return append(b, p.transaction[:]...) }
+
+func appendPosted(b []byte, p posted) []byte { return append(append(b, p.transaction[:]...), p.key...) }
+
+func readPosted(value []byte) (posted, error) {
+	if len(value) < len(uuid.UUID{}) {
+		return posted{}, errors.New("a posting was not read back")
+	}
+	return posted{key: string(value[len(uuid.UUID{}):]), transaction: uuid.UUID(value[:len(uuid.UUID{})])}, nil
 }
 
 // readBook collects the postings of the period that say they came from the
@@ -135,7 +154,10 @@ func byTransaction(a, b posted) int {
 func (t *tweets) readBook(ctx context.Context, from, to time.Time) (*side[posted], error) {
 	var in *side[posted]
 	err := t.service.Engine().DB().Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		in = &side[posted]{name: "postings", key: func(p posted) string { return p.key }}
+		if in != nil {
+			in.sorter.drop() // the transaction runs again
+		}
+		in = &side[posted]{sorter: sorter{spill: t.spill}, key: func(p posted) string { return p.key }, within: byTransaction, encode: appendPosted, decode: readPosted}
 		if err := t.readPostings(ctx, tx, in); err != nil {
 			return err
 		}
