@@ -32,6 +32,7 @@ type chain struct {
 type book struct {
 	transactions map[uuid.UUID]ledger.Transaction
 	accounts     map[uuid.UUID]uuid.UUID // of parties
+	reversals    map[uuid.UUID]uuid.UUID // of postings that no order asked for
 }
 
 func newChain(channel string, g group[posted, payments.Message]) *chain {
@@ -52,6 +53,13 @@ func (c *chain) posted() *payments.Order {
 		}
 	}
 	return nil
+}
+
+// strays returns the transactions that name the tweet as their source, and are not the
+// one that its order was posted by.
+func (c *chain) strays() []uuid.UUID {
+	o := c.posted()
+	return slices.DeleteFunc(slices.Clone(c.cited), func(id uuid.UUID) bool { return o != nil && id == o.TransactionID })
 }
 
 // row returns a version as the inbox has it, or nil.
@@ -145,6 +153,7 @@ func (t *tweets) judgeAll(ctx context.Context, h History, chains []*chain) error
 	}
 	for _, c := range chains {
 		t.hash(c)
+		t.run.watch.judged(c.key)
 		if err := t.judge(c); err != nil {
 			return err
 		}
@@ -189,10 +198,15 @@ func (t *tweets) load(ctx context.Context, tx *sqldb.Tx, chains []*chain) error 
 		c := byOrder[r.OrderID]
 		c.receipts = append(c.receipts, r)
 	}
+	var strays []uuid.UUID
 	for _, c := range chains {
 		transactions = append(transactions, c.cited...)
+		strays = append(strays, c.strays()...)
 	}
 	b := &book{}
+	if b.reversals, err = engine.FindReversals(ctx, tx, strays); err != nil {
+		return err
+	}
 	if b.accounts, err = payments.AccountsOfParties(ctx, tx, parties); err != nil {
 		return err
 	}
@@ -233,9 +247,25 @@ func (t *tweets) lookUp(ctx context.Context, h History, chains []*chain) error {
 	return nil
 }
 
+// dayOf is the day that a chain is counted to: of its order, else of its first tweet,
+// else of the first posting.
+func (t *tweets) dayOf(c *chain) ledger.Date {
+	if o := c.posted(); o != nil {
+		return o.EffectiveDate
+	}
+	if len(c.tweets) > 0 {
+		return t.dateOf(c.tweets[0])
+	}
+	for _, id := range c.cited {
+		return c.book.transactions[id].EffectiveDate
+	}
+	return ledger.Date{}
+}
+
 // hash takes note of all that the chain is judged by.
 func (t *tweets) hash(c *chain) {
 	in := t.run.inputs
+	in.on(t.dayOf(c))
 	in.text("chain", c.key)
 	in.number(int64(len(c.tweets)), int64(len(c.cited)), int64(len(c.inbox)), int64(len(c.orders)), int64(len(c.receipts)), int64(len(c.found)))
 	for _, m := range c.tweets {
@@ -244,6 +274,7 @@ func (t *tweets) hash(c *chain) {
 	}
 	for _, id := range c.cited {
 		t.hashTransaction(c.book.transactions[id])
+		in.text(c.book.reversals[id].String())
 	}
 	for _, m := range c.inbox {
 		in.text(m.ID, string(m.Outcome), m.Reason, m.OrderID.String(), string(m.TextHash))

@@ -47,14 +47,20 @@ func (j *payoutsJob) suspense(ctx context.Context) error {
 	}
 }
 
+// movementKey begins the keys of breaks that are about a movement on the account, and
+// not about the payout that it names.
+const movementKey = string(JobPayouts) + "/statement/"
+
 // judgeSuspense says what is wrong with a movement; p is the payout that it
 // names, or empty.
 func (j *payoutsJob) judgeSuspense(e payouts.StoredEntry, p payouts.Payout) error {
 	// The entry's row id is random; what it says is not.
+	j.inputs.on(e.BookingDate)
 	j.inputs.text("suspense", e.Statement, string(e.Finding), e.EndToEndID)
 	j.inputs.number(int64(e.Entry), int64(e.Detail), int64(e.Amount))
-	b := Break{Reference: e.EndToEndID, Amount: abs(e.Amount), Currency: j.config.Currency, Date: e.BookingDate,
-		Key: fmt.Sprintf("%s/statement/%s/%d/%d", JobPayouts, e.Statement, e.Entry, e.Detail)}
+	b := Break{Reference: e.EndToEndID, Subject: p.PayeeCode, Amount: abs(e.Amount), Currency: j.config.Currency, Date: e.BookingDate,
+		Key: fmt.Sprintf("%s%s/%d/%d", movementKey, e.Statement, e.Entry, e.Detail)}
+	j.watch.judged(b.Key)
 	if b.Reference == "" || p.ID == uuid.Nil {
 		b.Reference = place(e)
 	}
@@ -114,6 +120,8 @@ func (j *payoutsJob) inTransit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	j.watch.judged(payments.AccountPayoutsInTransit)
+	j.inputs.on(j.asOf)
 	j.inputs.text("in transit")
 	j.inputs.number(int64(expected), int64(balance.Posted()))
 	difference, err := balance.Posted().Sub(expected)
@@ -165,6 +173,8 @@ func (j *payoutsJob) statements(ctx context.Context) error {
 }
 
 func (j *payoutsJob) hashStatement(st payouts.StoredStatement) {
+	j.watch.judged(st.StatementID)
+	j.inputs.on(st.ClosingDate)
 	j.inputs.text("statement", st.StatementID, st.ClosingDate.String(), string(st.ContentHash[:]))
 	j.inputs.number(st.Sequence, int64(st.Opening), int64(st.Closing))
 }
@@ -190,6 +200,8 @@ func (j *payoutsJob) safeguarding(ctx context.Context, st payouts.StoredStatemen
 	if err != nil {
 		return err
 	}
+	j.watch.judged(payments.AccountSafeguarding)
+	j.inputs.on(st.ClosingDate)
 	j.inputs.text("safeguarding")
 	j.inputs.number(int64(balance.Posted()))
 	expected, err := st.Closing.Sub(missing)

@@ -111,6 +111,8 @@ func (j *payoutsJob) judgeDonations(ctx context.Context, payee payments.Payee, l
 // judgeDonation looks at one donation and the payouts that count for it;
 // reversedBy is the transaction that undid it, or Nil.
 func (j *payoutsJob) judgeDonation(payee payments.Payee, d donation, in []payouts.Payout, reversedBy uuid.UUID) error {
+	j.watch.judged(d.reference())
+	j.inputs.on(d.date)
 	j.inputs.text("donation", d.transaction.ID.String(), d.date.String())
 	j.inputs.number(int64(d.posting), int64(d.amount), int64(len(in)))
 	for _, p := range in {

@@ -142,6 +142,8 @@ func (t trace) count(o payouts.Outcome) (n int) {
 
 func (j *payoutsJob) hashPayout(t trace) {
 	in := j.inputs
+	j.watch.judged(t.EndToEndID)
+	in.on(j.dateOf(t.Payout))
 	in.text("payout", t.EndToEndID, t.PayeeCode, string(t.State), t.Creditor.IBAN, t.ApprovedOn.String(), t.SettledOn.String(), t.ReturnedOn.String(), t.CancelledOn.String())
 	in.number(int64(t.Gross), int64(t.Commission), int64(t.Net), int64(t.items.Items), int64(t.items.Amount), int64(t.items.Posted), int64(t.items.Foreign), int64(len(t.entries)))
 	for _, id := range []uuid.UUID{t.TransactionID, t.CancelTransactionID, t.SettlementTransactionID, t.ReturnTransactionID} {

@@ -26,6 +26,8 @@ type PayoutsParams struct {
 	SettlementDays int
 	// UnpaidDays after which a donation must be in a payout; 0: by the payee's rhythm.
 	UnpaidDays int
+	// Watch, where it is set, is told which references of open breaks were judged.
+	Watch Watch
 }
 
 // unpaidDays is the payee's rhythm and then five days: a weekend and the
@@ -81,6 +83,7 @@ func Payouts(ctx context.Context, e *engine.Engine, s *payouts.Service, p Payout
 	err := e.DB().Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		j := &payoutsJob{run: newRun(JobPayouts, p.From, p.To, p.Payee, now), tx: tx, params: p, config: s.Config(), asOf: asOf,
 			matchers: []Matcher{ExactReference()}, batches: map[string]payouts.Batch{}, totals: map[string]*Total{}}
+		j.watch = p.Watch
 		if err := j.all(ctx); err != nil {
 			return err
 		}
@@ -98,6 +101,7 @@ func (j *payoutsJob) all(ctx context.Context) error {
 		j.totals[name] = &Total{Name: name, Currency: j.config.Currency}
 	}
 	if err := j.eachPayee(ctx, func(payee payments.Payee) error {
+		j.subject = payee.Code
 		if err := j.donations(ctx, payee); err != nil {
 			return fmt.Errorf("donations to %s: %w", payee.Code, err)
 		}
@@ -108,6 +112,7 @@ func (j *payoutsJob) all(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	j.subject = ""
 	if err := j.suspense(ctx); err != nil {
 		return err
 	}

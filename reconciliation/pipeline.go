@@ -3,7 +3,6 @@ package reconciliation
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"iter"
@@ -53,11 +52,11 @@ func (p Pipeline) Run(ctx context.Context, inside, outside iter.Seq2[Item, error
 	if err := s.read(ctx, Outside, outside); err != nil {
 		return "", err
 	}
-	inputs := hasher{sha256.New()}
+	inputs := newHasher()
 	for i, m := range p.Matchers {
 		s.now, s.next = s.next, &queue{matcher: p.after(i), sorter: sorter{spill: files}}
 		if i == 0 {
-			s.inputs = &inputs
+			s.inputs = inputs
 		}
 		if err := s.run(ctx); err != nil {
 			return "", fmt.Errorf("match by %s: %w", m.Name, err)
@@ -98,11 +97,10 @@ type queue struct {
 
 func (q *queue) add(i Item) error {
 	q.value = i.encode(q.value[:0])
-	switch m := q.matcher; {
-	case m == nil:
-		q.key = i.order(orderedText(orderedText(q.key[:0], string(i.Side)), i.Reference), true)
-	default:
+	if m := q.matcher; m != nil {
 		q.key = i.order(orderedText(q.key[:0], m.Meet(i)), m.Days != anyDays)
+	} else {
+		q.key = i.order(orderedText(orderedText(q.key[:0], string(i.Side)), i.Reference), true)
 	}
 	return q.sorter.add(q.key, q.value)
 }

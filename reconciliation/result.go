@@ -24,6 +24,13 @@ const (
 	JobPayouts Job = "payouts"
 )
 
+// Jobs returns all jobs.
+func Jobs() []Job { return []Job{JobTweets, JobPayouts} }
+
+// readsTheBook reports whether a job reads all that it compares from the database, so
+// that what it does not find of a day is not there. A history of tweets may be a part.
+func (j Job) readsTheBook() bool { return j != JobTweets }
+
 // Class says what kind of difference a break is.
 type Class string
 
@@ -49,10 +56,13 @@ type Break struct {
 	Key       string
 	Class     Class
 	Reference string // an edit chain's key, an end-to-end id, a transaction, a statement
+	Subject   string // the payee that it concerns; empty: none
 	Amount    ledger.Amount
 	Currency  ledger.Currency
 	Date      ledger.Date
 	Message   string // one line: what, where, how much, what to do
+	// Suggestion is what may explain it, for a person to judge; mostly empty.
+	Suggestion string `json:",omitempty"`
 	// Tweet is the message that never arrived, where feeding it into the inbox
 	// would mend the break; Fed is what became of it where that was asked for.
 	Tweet *payments.Message `json:",omitempty"`
@@ -90,6 +100,9 @@ type Result struct {
 	// InputsHash is the SHA-256, in hex, of all that was compared, so that an
 	// auditor who repeats the run knows that it is the same one.
 	InputsHash string
+	// Days are digests, in hex, of what was compared of each day, so that a run which
+	// came out differently says where to look.
+	Days map[string]string
 }
 
 // MaxBreaks bounds the breaks of one run. Who has more has a problem that no list
@@ -100,11 +113,14 @@ const MaxBreaks = 50_000
 type run struct {
 	result  Result
 	matches map[string]int
-	inputs  hasher
+	inputs  *hasher
+	watch   Watch
+	// subject is the payee that is judged now: breaks are of it.
+	subject string
 }
 
 func newRun(job Job, from, to ledger.Date, subject string, at time.Time) *run {
-	r := &run{result: Result{Job: job, From: from, To: to, Subject: subject, At: at}, matches: map[string]int{}, inputs: hasher{sha256.New()}}
+	r := &run{result: Result{Job: job, From: from, To: to, Subject: subject, At: at}, matches: map[string]int{}, inputs: newHasher()}
 	r.inputs.text("reconciliation/1", string(job), from.String(), to.String(), subject)
 	return r
 }
@@ -131,6 +147,8 @@ func (r *run) keyed(b Break) Break {
 	if b.Key == "" {
 		b.Key = fmt.Sprintf("%s/%s/%s", r.result.Job, b.Class, b.Reference)
 	}
+	b.Key = boundedKey(b.Key)
+	b.Subject = cmp.Or(b.Subject, r.subject)
 	return b
 }
 
@@ -145,26 +163,72 @@ func (r *run) done() Result {
 	}
 	slices.SortStableFunc(r.result.Breaks, order)
 	slices.SortStableFunc(r.result.Notes, order)
-	r.result.InputsHash = hex.EncodeToString(r.inputs.h.Sum(nil))
+	r.result.InputsHash, r.result.Days = hex.EncodeToString(r.inputs.h.Sum(nil)), r.inputs.digests()
 	return r.result
 }
 
-// hasher feeds length-prefixed fields to SHA-256, so that no two inputs are
-// spelled alike.
-type hasher struct{ h hash.Hash }
+// boundedKey keeps a key that names from outside have made long within maxKey.
+func boundedKey(key string) string {
+	if len(key) <= maxKey {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return strings.ToValidUTF8(key[:maxKey-2*len(sum)-1], "") + "/" + hex.EncodeToString(sum[:])
+}
 
-func (h hasher) number(numbers ...int64) {
-	var buf [8]byte
-	for _, n := range numbers {
-		binary.BigEndian.PutUint64(buf[:], uint64(n))
-		h.h.Write(buf[:])
+// hasher feeds length-prefixed fields to SHA-256, so that no two inputs are
+// spelled alike: to the one of the run, and to the one of the day that they are of.
+type hasher struct {
+	h    hash.Hash
+	day  hash.Hash // nil: of no day
+	days map[ledger.Date]hash.Hash
+}
+
+func newHasher() *hasher { return &hasher{h: sha256.New(), days: map[ledger.Date]hash.Hash{}} }
+
+// on says of which day the next fields are; the zero date is no day.
+func (h *hasher) on(d ledger.Date) {
+	if d.IsZero() {
+		h.day = nil
+		return
+	}
+	if h.days[d] == nil {
+		h.days[d] = sha256.New()
+	}
+	h.day = h.days[d]
+}
+
+// daySum is how many bytes of a day's digest are kept: it tells accidents apart, and
+// the digest of the run proves the rest.
+const daySum = 8
+
+func (h *hasher) digests() map[string]string {
+	list := make(map[string]string, len(h.days))
+	for day, sum := range h.days {
+		list[day.String()] = hex.EncodeToString(sum.Sum(nil)[:daySum])
+	}
+	return list
+}
+
+func (h *hasher) write(p []byte) {
+	h.h.Write(p)
+	if h.day != nil {
+		h.day.Write(p)
 	}
 }
 
-func (h hasher) text(fields ...string) {
+func (h *hasher) number(numbers ...int64) {
+	var buf [8]byte
+	for _, n := range numbers {
+		binary.BigEndian.PutUint64(buf[:], uint64(n))
+		h.write(buf[:])
+	}
+}
+
+func (h *hasher) text(fields ...string) {
 	for _, s := range fields {
 		h.number(int64(len(s)))
-		h.h.Write([]byte(s))
+		h.write([]byte(s))
 	}
 }
 

@@ -23,11 +23,11 @@ func (t *tweets) judge(c *chain) error {
 }
 
 // judgeStray looks at postings that name the tweet as their source and are not
-// the one that its order was posted by.
+// the one that its order was posted by. One that was reversed is mended.
 func (t *tweets) judgeStray(c *chain) error {
 	o := c.posted()
-	for _, id := range c.cited {
-		if o != nil && id == o.TransactionID {
+	for _, id := range c.strays() {
+		if c.book.reversals[id] != uuid.Nil {
 			continue
 		}
 		txn := c.book.transactions[id]

@@ -38,6 +38,8 @@ type TweetsParams struct {
 	Feed bool
 	// Progress is called now and then, where it is set.
 	Progress func(done, total int)
+	// Watch, where it is set, is told which references of open breaks were judged.
+	Watch Watch
 	// Spill is where tweets and postings are sorted that do not fit into memory.
 	Spill Spill
 }
@@ -72,6 +74,7 @@ func Tweets(ctx context.Context, s *payments.Service, parser payments.Parser, h 
 	t := &tweets{run: newRun(JobTweets, p.From, p.To, "", now), service: s, parser: parser, channel: p.Channel, currency: s.Config().Currency,
 		now: now, params: p, matchers: []Matcher{ExactReference(), recordedCommand()}, spill: newSpill(p.Spill)}
 	defer t.spill.close()
+	t.run.watch = p.Watch
 	loc := s.Engine().Location()
 	from, to := p.From.Midnight(loc), p.To.AddDays(1).Midnight(loc)
 	out, err := t.readHistory(ctx, h, from, to)

@@ -43,6 +43,7 @@ type settings struct {
 	Secret       secretSettings       `toml:"secret"`
 	Seal         sealSettings         `toml:"seal"`
 	Verify       verifySettings       `toml:"verify"`
+	Reconcile    reconcileSettings    `toml:"reconcile"`
 
 	folder string // of the file: relative names in it start here
 	getenv func(string) string

@@ -124,7 +124,7 @@ func (d *demo) reconcile(ctx context.Context) error {
 		if err := exactly(run.result.Breaks, run.planted); err != nil {
 			return err
 		}
-		if err := d.writeTable(run.file, render.FormatCSV, reconciliationTable(run.result)); err != nil {
+		if err := d.writeTable(run.file, render.FormatCSV, reconciliationTable(run.result, nil)); err != nil {
 			return err
 		}
 	}

@@ -74,7 +74,10 @@ type jobs struct {
 	log      *slog.Logger
 	metrics  *jobMetrics
 
-	sealer, announcer, verifier *heldLease
+	reconciler *reconciler // nil: the book is not reconciled
+	breaks     *breakMetrics
+
+	sealer, announcer, verifier, reconcilerLease *heldLease
 }
 
 // The names of the leases beside engine.SealerLease.
@@ -93,10 +96,15 @@ const shortestInterval = time.Minute
 
 func newJobs(service *payments.Service, s settings, registerer prometheus.Registerer, log *slog.Logger) (*jobs, error) {
 	book, me := service.Engine(), holder()
-	j := &jobs{service: service, book: book, settings: s, log: log, metrics: newJobMetrics(registerer),
+	j := &jobs{service: service, book: book, settings: s, log: log, metrics: newJobMetrics(registerer), breaks: newBreakMetrics(registerer),
 		sealer:    &heldLease{book: book, name: engine.SealerLease, holder: me},
 		announcer: &heldLease{book: book, name: announcerLease, holder: me},
-		verifier:  &heldLease{book: book, name: verifierLease, holder: me, term: verifierTerm}}
+		verifier:  &heldLease{book: book, name: verifierLease, holder: me, term: verifierTerm},
+
+		reconcilerLease: &heldLease{book: book, name: reconcilerLease, holder: me, term: verifierTerm}}
+	if err := checkReconcile(s.Reconcile); err != nil {
+		return nil, err
+	}
 	if interval := time.Duration(s.Verify.Interval); interval != 0 && interval < shortestInterval {
 		return nil, ledger.Errorf(ledger.CodeInvalid, "the book is verified at most once a minute, not every %s; \"0\" for never", interval).InField("verify.interval")
 	}
@@ -255,7 +263,7 @@ func (j *jobs) measure(ctx context.Context) (int, error) {
 
 // release gives back what the process holds when it ends.
 func (j *jobs) release(ctx context.Context) {
-	for _, h := range []*heldLease{j.sealer, j.announcer, j.verifier} {
+	for _, h := range []*heldLease{j.sealer, j.announcer, j.verifier, j.reconcilerLease} {
 		if err := h.release(ctx); err != nil {
 			j.log.WarnContext(ctx, "a lease was not given back; it expires", "lease", h.name, "err", err)
 		}

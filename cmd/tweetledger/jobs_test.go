@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger/engine"
+	"tweetledger/reconciliation"
 )
 
 // handClock stands still until it is moved.
@@ -55,7 +58,23 @@ func process(t *testing.T, variables map[string]string, clock *handClock) (*jobs
 	if err != nil {
 		t.Fatal(err)
 	}
+	if j.reconciler, err = a.servedReconciler(t.Context(), service, nil); err != nil {
+		t.Fatal(err)
+	}
 	return j, a
+}
+
+// tornHistory cannot be read.
+type tornHistory struct{}
+
+func (tornHistory) Messages(context.Context, time.Time, time.Time) iter.Seq2[payments.Message, error] {
+	return func(yield func(payments.Message, error) bool) {
+		yield(payments.Message{}, errors.New("the archive is torn"))
+	}
+}
+
+func (tornHistory) Lookup(context.Context, []string) (map[string]reconciliation.Found, error) {
+	return nil, nil
 }
 
 func gauge(t *testing.T, a *app, name string) float64 {
@@ -186,6 +205,43 @@ func TestOneOfTwoProcessesDoesEachJobAndTheOtherTakesOver(t *testing.T) {
 	do("verify", second.verify)
 	if n := gauge(t, b, "tweetledger_verify_postings"); n != 4 {
 		t.Errorf("%v postings were read a day later, want 4", n)
+	}
+
+	// Both reconcile once in an interval; a job that fails waits for the next one.
+	reconciled := func(j *jobs) (n int) {
+		t.Helper()
+		do("reconcile", j.reconcile)
+		err := j.book.DB().Read(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+			list, err := reconciliation.ListRuns(ctx, tx, reconciliation.RunFilter{Job: reconciliation.JobPayouts, Limit: 100})
+			n = len(list)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for range 2 {
+		for _, j := range []*jobs{first, second} {
+			if n := reconciled(j); n != 1 {
+				t.Errorf("%d runs in an interval, want 1", n)
+			}
+		}
+	}
+	clock.add(first.settings.Reconcile.interval())
+	first.reconciler.payments, first.reconciler.history = first.service, tornHistory{}
+	if n := reconciled(first); n != 2 {
+		t.Errorf("%d runs in two intervals, want 2", n)
+	}
+	if n := reconciled(second); n != 2 {
+		t.Errorf("a job that failed is tried again at once: %d runs", n)
+	}
+	do("measure breaks", second.measureBreaks)
+	if at := gauge(t, b, "tweetledger_reconcile_last_timestamp_seconds"); at != float64(clock.Now().Unix()) {
+		t.Errorf("last reconciled at %v, want %d", at, clock.Now().Unix())
+	}
+	if n := gauge(t, b, "tweetledger_breaks_open"); n != 0 {
+		t.Errorf("%v breaks are open", n)
 	}
 	first.release(t.Context())
 	second.release(t.Context())

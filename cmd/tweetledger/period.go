@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"tweetledger/adapters/twitter"
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 	"tweetledger/ledger/engine"
@@ -172,9 +173,10 @@ too, also months without postings. The last period of a fiscal year is hard-clos
 with the year: "tweetledger year close".
 
 Before that it makes sure that all of the period is sealed, that the earlier periods
-are closed as far, with --hard that the book verifies, and that reconciliation finds
-no break in the period: of payouts, and of tweets where there is a history. With
-breaks it closes only for a --reason, which stands in the trace.`,
+are closed as far, with --hard that the book verifies, and that no break of the period
+is open: it reconciles payouts, and tweets where there is a history, and keeps the runs.
+With breaks that nobody has explained or corrected ("tweetledger break") it closes only
+for a --reason, which stands in the trace.`,
 		Example: `  tweetledger period close 2026-10 --soft --by anne
   tweetledger period close 2026-10 --hard --by anne --reason "Break 1 is with the bank, ticket 4711"`,
 		Args: cobra.ExactArgs(1),
@@ -192,7 +194,7 @@ breaks it closes only for a --reason, which stands in the trace.`,
 				return err
 			}
 			change.Period, change.By = args[0], a.actor(change.By)
-			made, err := book.ChangePeriod(c.Context(), change, breaks.check(a, change.Reason))
+			made, err := book.ChangePeriod(c.Context(), change, breaks.check(a, change.By, change.Reason))
 			if err != nil {
 				return beginWith(c.Context(), book, err, change.Period, change.To)
 			}
@@ -252,75 +254,69 @@ which are recorded anew when the year is closed again.`,
 	return c
 }
 
-// breakCheck keeps a period open while reconciliation finds breaks in it.
+// breakCheck keeps a period open while breaks of it are open.
 type breakCheck struct {
-	history []string
-	owner   twitter.Owner
+	history historyFlags
 	found   map[string]error // by period: it is asked more than once
 }
 
-func (b *breakCheck) flags(c *cobra.Command) {
-	c.Flags().StringArrayVar(&b.history, "history", nil, "tweet history for the reconciliation, a file or folder; may be repeated")
-	c.Flags().StringVar(&b.owner.ID, "owner-id", "", "numeric id of an archive's owner, where no account.js says it")
-	c.Flags().StringVar(&b.owner.Handle, "owner-handle", "", "handle of an archive's owner")
-}
+func (b *breakCheck) flags(c *cobra.Command) { b.history.flags(c) }
 
 // check returns what ChangePeriod asks: it reconciles the period once, beside the
-// closing's own transaction, which others would have to wait for.
-func (b *breakCheck) check(a *app, reason string) engine.Check {
+// closing's own transaction, which others would have to wait for, and then asks for the
+// breaks of the period that nobody has dealt with.
+func (b *breakCheck) check(a *app, by, reason string) engine.Check {
 	b.found = map[string]error{}
-	return func(ctx context.Context, _ *sqldb.Tx, p ledger.Period) error {
+	return func(ctx context.Context, tx *sqldb.Tx, p ledger.Period) error {
 		if reason != "" {
 			return nil
 		}
-		found, ok := b.found[p.ID]
+		err, ok := b.found[p.ID]
 		if !ok {
-			found = b.reconcile(ctx, a, p)
-			b.found[p.ID] = found
+			err = b.reconcile(ctx, a, p, by)
+			b.found[p.ID] = err
+			return err
 		}
-		return found
+		if err != nil {
+			return err
+		}
+		return noBreaks(ctx, tx, p)
 	}
 }
 
-func (b *breakCheck) reconcile(ctx context.Context, a *app, p ledger.Period) error {
-	paying, err := a.openPayouts(ctx)
+func (b *breakCheck) reconcile(ctx context.Context, a *app, p ledger.Period, by string) error {
+	r, err := a.reconciler(ctx, b.history.files, b.history.owner)
 	if err != nil {
 		return err
 	}
-	result, err := reconciliation.Payouts(ctx, a.engine, paying, reconciliation.PayoutsParams{From: p.From, To: p.To})
+	for _, job := range r.jobs() {
+		if _, _, err := r.keep(ctx, reconciliation.KeepRequest{Job: job, From: p.From, To: p.To, By: by}); err != nil {
+			return err
+		}
+	}
+	// The check's own transaction may not see what the runs have written.
+	return a.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return noBreaks(ctx, tx, p) })
+}
+
+// noBreaks refuses a period with breaks that nobody has dealt with.
+func noBreaks(ctx context.Context, tx *sqldb.Tx, p ledger.Period) error {
+	open, err := reconciliation.CountOpen(ctx, tx, p.From, p.To)
 	if err != nil {
 		return err
 	}
-	if n := len(result.Breaks); n > 0 {
-		return ledger.Errorf(ledger.CodeConflict, "reconciliation of payouts finds %s in the period %s; look at: tweetledger reconcile payouts --from %s --to %s; mend it, or give a --reason",
-			count(n, "break"), p.ID, p.From, p.To).InField("period")
+	total := 0
+	var jobs []string
+	for _, job := range slices.Sorted(maps.Keys(open)) {
+		total += open[job]
+		jobs = append(jobs, fmt.Sprintf("%s %d", job, open[job]))
 	}
-	s, err := a.settings()
-	if err != nil {
-		return err
+	if total == 0 {
+		return nil
 	}
-	if len(b.history) == 0 && s.Twitter.APIURL == "" {
-		return nil // there is nothing to compare tweets with
+	is := "are"
+	if total == 1 {
+		is = "is"
 	}
-	service, s, err := a.openPayments(ctx)
-	if err != nil {
-		return err
-	}
-	parser, err := twitter.NewParser(s.parser())
-	if err != nil {
-		return err
-	}
-	history, err := a.history(s, b.history, b.owner)
-	if err != nil {
-		return err
-	}
-	result, err = reconciliation.Tweets(ctx, service, parser, history, reconciliation.TweetsParams{Channel: twitter.Channel, From: p.From, To: p.To})
-	if err != nil {
-		return err
-	}
-	if n := len(result.Breaks); n > 0 {
-		return ledger.Errorf(ledger.CodeConflict, "reconciliation of tweets finds %s in the period %s; look at: tweetledger reconcile tweets --from %s --to %s; mend it, or give a --reason",
-			count(n, "break"), p.ID, p.From, p.To).InField("period")
-	}
-	return nil
+	return ledger.Errorf(ledger.CodeConflict, "%s of the period %s %s open (%s); look at: tweetledger break list --from %s --to %s; explain or correct them, or give a --reason",
+		count(total, "break"), p.ID, is, strings.Join(jobs, ", "), p.From, p.To).InField("period")
 }

@@ -273,6 +273,7 @@ var (
 		"customers": "*", "payees": "*", "links": "*", "link_invitations": "*", "messages": "*", "orders": "*", "outbox": "*", "payout_batches": "*", "payouts": "*",
 		"enrolments": "*", "one_time_codes": "*", "payee_proposals": "*",
 		"cards": "*", "charges": "*", "disputes": "*",
+		"reconciliation_runs": "*", "breaks": "*", "break_proposals": "*",
 		"unclaimed_payments": "state reason due_at reminded_at customer_id transaction_id closed_on closed_at",
 	}
 	servingMayDelete = map[string]bool{"unsealed_pages": true, "opening_balances": true, "deletions": true, "handle_keys": true, "links": true, "one_time_codes": true}

@@ -127,6 +127,9 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	if w.jobs, err = newJobs(service, s, a.registry, logger); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	if w.jobs.reconciler, err = a.servedReconciler(ctx, service, client); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	fmt.Fprintf(a.out, "serving on http://%s\n", listener.Addr())
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -307,6 +310,10 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 		every(gaugeInterval, "measure sealing", w.jobs.measure)
 		if w.jobs.key != nil {
 			every(dueInterval, "announce heads", w.jobs.announce)
+		}
+		every(gaugeInterval, "measure breaks", w.jobs.measureBreaks)
+		if w.jobs.reconciler != nil {
+			every(dueInterval, "reconcile the book", w.jobs.reconcile)
 		}
 		if w.settings.Verify.Interval > 0 {
 			every(dueInterval, "verify the book", w.jobs.verify)

@@ -80,10 +80,10 @@ func (s *soak) judgeReconciliation(history string) {
 		if fields[0] != "break" {
 			continue
 		}
-		say := s.told[strings.TrimPrefix(fields[2], "twitter:")]
+		say := s.told[strings.TrimPrefix(fields[3], "twitter:")]
 		switch {
-		case say != nil && fields[1] == "missing_outside" && (say.deleted || s.bad[say.author]):
-		case say != nil && fields[1] == "edited_after_confirmation" && say.versions > 1:
+		case say != nil && fields[2] == "missing_outside" && (say.deleted || s.bad[say.author]):
+		case say != nil && fields[2] == "edited_after_confirmation" && say.versions > 1:
 		default:
 			s.t.Error(line)
 		}

@@ -45,7 +45,7 @@ interrupted is finished by the same command.`,
 			}
 			order.Year, order.By = year.Year, a.actor(order.By)
 			order.Seal = func(ctx context.Context) error { return sealWaiting(ctx, book) }
-			order.Checks = []engine.Check{breaks.check(a, order.Reason)}
+			order.Checks = []engine.Check{breaks.check(a, order.By, order.Reason)}
 			closed, err := book.CloseFiscalYear(c.Context(), order)
 			if err != nil {
 				last := ledger.PeriodOf(year.To, year.From.Month).ID

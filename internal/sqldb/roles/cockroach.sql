@@ -34,6 +34,9 @@ ALTER TABLE balances OWNER TO tweetledger_migrating;
 ALTER TABLE bank_entries OWNER TO tweetledger_migrating;
 ALTER TABLE bank_statements OWNER TO tweetledger_migrating;
 ALTER TABLE book_settings OWNER TO tweetledger_migrating;
+ALTER TABLE break_events OWNER TO tweetledger_migrating;
+ALTER TABLE break_proposals OWNER TO tweetledger_migrating;
+ALTER TABLE breaks OWNER TO tweetledger_migrating;
 ALTER TABLE cards OWNER TO tweetledger_migrating;
 ALTER TABLE charge_events OWNER TO tweetledger_migrating;
 ALTER TABLE charges OWNER TO tweetledger_migrating;
@@ -68,6 +71,7 @@ ALTER TABLE payouts OWNER TO tweetledger_migrating;
 ALTER TABLE period_changes OWNER TO tweetledger_migrating;
 ALTER TABLE periods OWNER TO tweetledger_migrating;
 ALTER TABLE postings OWNER TO tweetledger_migrating;
+ALTER TABLE reconciliation_runs OWNER TO tweetledger_migrating;
 ALTER TABLE requests OWNER TO tweetledger_migrating;
 ALTER TABLE screening_hits OWNER TO tweetledger_migrating;
 ALTER TABLE seal_heads OWNER TO tweetledger_migrating;
@@ -82,12 +86,14 @@ GRANT SELECT ON * TO tweetledger_serving, tweetledger_reading;
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
 GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes, book_settings,
-    party_events, party_changes, order_events, enrolment_events, screening_hits, paid_payees, bank_statements, bank_entries, charge_events TO tweetledger_serving;
+    party_events, party_changes, order_events, enrolment_events, screening_hits, paid_payees, bank_statements, bank_entries, charge_events,
+    break_events TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
 GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,
     customers, payees, links, link_invitations, enrolments, payee_proposals, messages, orders, outbox, payout_batches, payouts,
-    cards, charges, disputes, unclaimed_payments TO tweetledger_serving;
+    cards, charges, disputes, unclaimed_payments,
+    reconciliation_runs, breaks, break_proposals TO tweetledger_serving;
 
 -- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
 -- deletions that wait for their message; the keys by which handles are found that look alike.

@@ -51,7 +51,8 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO tweetledger_serving, tweetledger_
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
 GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes, book_settings,
-    party_events, party_changes, order_events, enrolment_events, screening_hits, paid_payees, bank_statements, bank_entries, charge_events TO tweetledger_serving;
+    party_events, party_changes, order_events, enrolment_events, screening_hits, paid_payees, bank_statements, bank_entries, charge_events,
+    break_events TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
 GRANT INSERT, UPDATE (status) ON accounts TO tweetledger_serving;
@@ -67,7 +68,7 @@ GRANT INSERT, UPDATE (live) ON payout_items TO tweetledger_serving;
 GRANT INSERT, UPDATE (state, reason, due_at, reminded_at, customer_id, transaction_id, closed_on, closed_at)
     ON unclaimed_payments TO tweetledger_serving;
 GRANT INSERT, UPDATE ON customers, payees, links, link_invitations, enrolments, payee_proposals, messages, orders, outbox, payout_batches, payouts,
-    cards, charges, disputes TO tweetledger_serving;
+    cards, charges, disputes, reconciliation_runs, breaks, break_proposals TO tweetledger_serving;
 
 -- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
 -- deletions that wait for their message; the keys by which handles are found that look alike.
