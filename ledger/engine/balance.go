@@ -62,38 +62,11 @@ func BalanceAsOf(ctx context.Context, tx *sqldb.Tx, accountID uuid.UUID, at AsOf
 		return ledger.Balance{}, err
 	}
 	b := ledger.Balance{AccountID: accountID, Currency: account.Currency, Side: account.Side}
-	if at.RecordedAt.IsZero() {
-		b.DebitsPosted, b.CreditsPosted, err = balanceByRollUp(ctx, tx, no, at.EffectiveDate)
-		if err != nil {
-			return ledger.Balance{}, fmt.Errorf("balance of account %s as of %s: %w", account.Code, at.EffectiveDate, err)
-		}
-		return b, nil
-	}
-	for column, sum := range map[string]*ledger.Amount{"debit_no": &b.DebitsPosted, "credit_no": &b.CreditsPosted} {
-		q, source := at.postings()
-		q.And("p."+column+" = ?", no)
-		err := tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(p.amount), 0) AS "+tx.Int8()+") FROM "+source+q.Clause(), q.Args, sum)
-		if err != nil {
-			return ledger.Balance{}, fmt.Errorf("balance of account %s as of %s: %w", account.Code, at.EffectiveDate, err)
-		}
+	b.DebitsPosted, b.CreditsPosted, err = balanceByRollUp(ctx, tx, no, at)
+	if err != nil {
+		return ledger.Balance{}, fmt.Errorf("balance of account %s as of %s: %w", account.Code, at.EffectiveDate, err)
 	}
 	return b, nil
-}
-
-// postings returns the conditions on postings p up to a point in time, and what
-// to read them from.
-func (at AsOf) postings() (q sqldb.Where, source string) {
-	return postingsOf(ledger.Date{}, at.EffectiveDate, at.RecordedAt)
-}
-
-func postingsOf(from, to ledger.Date, recorded time.Time) (q sqldb.Where, source string) {
-	source = "postings AS p"
-	overPages(&q, "p.page_id", from, to)
-	if !recorded.IsZero() {
-		source += " JOIN pages AS g ON g.id = p.page_id"
-		q.And("g.recorded_at <= ?", recorded)
-	}
-	return q, source
 }
 
 // TotalsFilter selects postings to add up. Zero values select all.
@@ -109,16 +82,21 @@ type AccountTotal struct {
 	Credits   ledger.Amount
 }
 
-// Totals adds up the postings of every account that has any, in order of id.
+// Totals adds up the postings of every account that has any, in order of id. From
+// the beginning of the book it is added up from roll-ups, as BalanceAsOf is; from a
+// later date from the postings since.
 func Totals(ctx context.Context, tx *sqldb.Tx, f TotalsFilter) ([]AccountTotal, error) {
-	q, source := postingsOf(f.From, f.To, f.RecordedAt)
-	query := fmt.Sprintf(`SELECT a.id, CAST(SUM(debits) AS %[3]s), CAST(SUM(credits) AS %[3]s) FROM (
-		SELECT p.debit_no AS no, SUM(p.amount) AS debits, 0 AS credits FROM %[1]s WHERE %[2]s GROUP BY p.debit_no
-		UNION ALL
-		SELECT p.credit_no, 0, SUM(p.amount) FROM %[1]s WHERE %[2]s GROUP BY p.credit_no
-	) AS sides JOIN accounts AS a ON a.no = sides.no GROUP BY a.id ORDER BY a.id`, source, q.Condition(), tx.Int8())
+	var source string
+	var args []any
+	if f.From.IsZero() {
+		source, args = AsOf{f.To, f.RecordedAt}.totalsByRollUp()
+	} else {
+		source, args = f.postings()
+	}
+	query := fmt.Sprintf(`SELECT a.id, CAST(SUM(sides.debits) AS %[2]s), CAST(SUM(sides.credits) AS %[2]s) FROM (%[1]s) AS sides
+		JOIN accounts AS a ON a.no = sides.no GROUP BY a.id ORDER BY a.id`, source, tx.Int8())
 	var totals []AccountTotal
-	err := tx.Each(ctx, query, q.Args, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, query, args, func(rows *sqldb.Rows) error {
 		var t AccountTotal
 		err := rows.Scan(&t.AccountID, &t.Debits, &t.Credits)
 		totals = append(totals, t)
@@ -128,4 +106,17 @@ func Totals(ctx context.Context, tx *sqldb.Tx, f TotalsFilter) ([]AccountTotal, 
 		return nil, fmt.Errorf("add up postings: %w", err)
 	}
 	return totals, nil
+}
+
+// postings is the source of the totals of the postings that the filter selects.
+func (f TotalsFilter) postings() (source string, args []any) {
+	var q sqldb.Where
+	source = "postings AS p"
+	overPages(&q, "p.page_id", f.From, f.To)
+	if !f.RecordedAt.IsZero() {
+		source += " JOIN pages AS g ON g.id = p.page_id"
+		q.And("g.recorded_at <= ?", f.RecordedAt)
+	}
+	return fmt.Sprintf(`SELECT p.debit_no AS no, SUM(p.amount) AS debits, 0 AS credits FROM %[1]s%[2]s GROUP BY p.debit_no
+		UNION ALL SELECT p.credit_no, 0, SUM(p.amount) FROM %[1]s%[2]s GROUP BY p.credit_no`, source, q.Clause()), q.Args
 }

@@ -1,5 +1,12 @@
 package engine
 
+import (
+	"context"
+	"sort"
+
+	"tweetledger/internal/sqldb"
+)
+
 // What the tests in package engine_test need of the inside.
 
 const (
@@ -31,3 +38,20 @@ func (e *Engine) BeCautious() { e.caution.Store(1 << 32) }
 
 // SealedPostings is the query that reads all sealed postings.
 const SealedPostings = sealedPostings
+
+// MergeCandidates returns the pages that a list looks at, of those sealed, which are
+// found some at a time, and those that wait.
+func MergeCandidates(ctx context.Context, sealed, waiting []int64) ([]int64, error) {
+	c := candidates{waiting: waiting, more: func(_ context.Context, _ *sqldb.Tx, after int64) ([]int64, error) {
+		rest := sealed[sort.Search(len(sealed), func(i int) bool { return sealed[i] > after }):]
+		return rest[:min(len(rest), candidateRead)], nil
+	}}
+	var all []int64
+	for {
+		pages, err := c.next(ctx, nil)
+		if err != nil || len(pages) == 0 {
+			return all, err
+		}
+		all = append(all, pages...)
+	}
+}

@@ -172,17 +172,17 @@ func TestSealedEntryThatWasTamperedWithIsNamedByItsNumber(t *testing.T) {
 }
 
 // cutTail takes the seals behind entry n away, puts their pages back into the
-// queue, and rewrites the head and the roll-ups, so that the book agrees with
-// itself.
+// queue, and rewrites the head, the roll-ups and what lists find pages by, so that
+// the book agrees with itself.
 func (w *world) cutTail(n int64) []string {
-	return []string{
+	return append([]string{
 		fmt.Sprintf("INSERT INTO unsealed_pages (recorded_at, page_id) SELECT g.recorded_at, g.id FROM pages AS g JOIN seals AS s ON s.page_id = g.id WHERE s.first_number > %d", n),
 		fmt.Sprintf(`UPDATE account_days SET debits = debits - (SELECT COALESCE(SUM(p.amount), 0) FROM postings AS p JOIN seals AS s ON s.page_id = p.page_id
 			WHERE s.first_number > %[1]d AND p.debit_no = account_days.account_no), credits = credits - (SELECT COALESCE(SUM(p.amount), 0)
 			FROM postings AS p JOIN seals AS s ON s.page_id = p.page_id WHERE s.first_number > %[1]d AND p.credit_no = account_days.account_no)`, n),
 		fmt.Sprintf("DELETE FROM seals WHERE first_number > %d", n),
 		fmt.Sprintf("UPDATE seal_heads SET number = %d, link = (SELECT link FROM seals WHERE last_number = %d)", n, n),
-	}
+	}, w.lookupsMadeRight()...)
 }
 
 // A book that was rewritten in whole agrees with itself; only heads that somebody

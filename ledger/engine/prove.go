@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 
 	"tweetledger/internal/sqldb"
@@ -181,99 +180,3 @@ func (v *verifier) eachPageIsSealedOrWaits(ctx context.Context) error {
 
 // sealedPage is the condition that the page g has its seals.
 const sealedPage = " NOT EXISTS (SELECT 1 FROM unsealed_pages AS u WHERE u.page_id = g.id AND u.recorded_at = g.recorded_at)"
-
-// sealedPostings reads what the roll-ups are made from, page by page: CROSS keeps
-// SQLite from reading the postings in the order of an account's index, which in a
-// large book is a look at the disk for each.
-const sealedPostings = "SELECT p.debit_no, p.credit_no, p.amount, g.effective_date FROM pages AS g CROSS JOIN postings AS p WHERE p.page_id = g.id AND" + sealedPage
-
-// rolledUp is what an account's roll-ups of all dates come to, each date weighed by
-// a number of its own that nobody knows beforehand, modulo 2^64, less the same of
-// its sealed postings. It is zero where each date is right, and where one is wrong it
-// is not: the weights are odd. That two wrong ones cancel out has the odds of
-// guessing 64 bits.
-type rolledUp struct{ debits, credits uint64 }
-
-// compareRollUps compares the daily roll-ups with the postings of what is sealed. It
-// reads both once, in any order, and keeps two numbers an account: sorting a whole
-// book by account and date would take as much memory as the book.
-func (v *verifier) compareRollUps(ctx context.Context) error {
-	weights := map[ledger.Date]uint64{}
-	weight := func(d ledger.Date) uint64 {
-		w, ok := weights[d]
-		if !ok {
-			w = rand.Uint64() | 1
-			weights[d] = w
-		}
-		return w
-	}
-	off := map[int64]*rolledUp{}
-	of := func(no int64) *rolledUp {
-		r, ok := off[no]
-		if !ok {
-			r = &rolledUp{}
-			off[no] = r
-		}
-		return r
-	}
-	err := v.tx.Each(ctx, "SELECT account_no, effective_date, debits, credits FROM account_days", nil, func(rows *sqldb.Rows) error {
-		var no int64
-		var date ledger.Date
-		var debits, credits ledger.Amount
-		err := rows.Scan(&no, &date, &debits, &credits)
-		r, w := of(no), weight(date)
-		r.debits += uint64(debits) * w
-		r.credits += uint64(credits) * w
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	err = v.tx.Each(ctx, sealedPostings, nil, func(rows *sqldb.Rows) error {
-		var debit, credit int64
-		var amount ledger.Amount
-		var date ledger.Date
-		err := rows.Scan(&debit, &credit, &amount, &date)
-		w := uint64(amount) * weight(date)
-		of(debit).debits -= w
-		of(credit).credits -= w
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	maps.DeleteFunc(off, func(_ int64, r *rolledUp) bool { return *r == rolledUp{} })
-	for i, no := range slices.Sorted(maps.Keys(off)) {
-		if i == maxDifferences {
-			break
-		}
-		if err := v.nameRollUps(ctx, no); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// nameRollUps reports which roll-ups of an account are wrong.
-func (v *verifier) nameRollUps(ctx context.Context, no int64) error {
-	subject, currency := fmt.Sprintf("account number %d", no), ledger.Currency("")
-	if a, ok := v.accounts[no]; ok {
-		subject, currency = "account "+a.account.Code, a.account.Currency
-	}
-	const pages = "FROM pages AS g JOIN postings AS p ON p.page_id = g.id WHERE" + sealedPage
-	return v.tx.Each(ctx, fmt.Sprintf(`SELECT effective_date, CAST(SUM(debits) AS %[1]s), CAST(SUM(credits) AS %[1]s) FROM (
-			SELECT effective_date, debits, credits FROM account_days WHERE account_no = $1
-			UNION ALL SELECT g.effective_date, -p.amount, 0 %[2]s AND p.debit_no = $1
-			UNION ALL SELECT g.effective_date, 0, -p.amount %[2]s AND p.credit_no = $1
-		) AS sides GROUP BY effective_date HAVING SUM(debits) <> 0 OR SUM(credits) <> 0 ORDER BY effective_date LIMIT %[3]d`,
-		v.tx.Int8(), pages, maxDifferences), []any{no}, func(rows *sqldb.Rows) error {
-		var date ledger.Date
-		var debits, credits ledger.Amount
-		if err := rows.Scan(&date, &debits, &credits); err != nil {
-			return err
-		}
-		v.report.add(subject, "roll-up of "+date.String(), "what its sealed postings come to",
-			fmt.Sprintf("off by %s debit and %s credit", debits.Format(currency), credits.Format(currency)))
-		return nil
-	})
-}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,13 @@ type history struct {
 	dates        []ledger.Date
 	instants     []time.Time
 }
+
+// What transactions of the history are found by. The last two colours share the pages
+// that they are looked for on: no more of a value is kept to find it by.
+var (
+	channels = []string{"test", "other"}
+	colours  = []string{"rouge", "bleu", strings.Repeat("é", 120) + "1", strings.Repeat("é", 120) + "2"}
+)
 
 func date(year, month, day int) ledger.Date {
 	return ledger.Date{Year: year, Month: time.Month(month), Day: day}
@@ -57,7 +65,8 @@ func (h *history) post(w *world, random *rand.Rand, n int) []ledger.Transaction 
 			EffectiveDate: date(2014, 10, 1).AddDays(random.IntN(20))}
 		if random.IntN(3) == 0 {
 			r.Metadata = map[string]string{"n": fmt.Sprint(random.IntN(100)), "accent": "é \"quoted\" <&>"}
-			r.Source = ledger.Source{Channel: "test", ID: fmt.Sprint(random.IntN(100)), Date: date(2014, 10, 1)}
+			r.Source = ledger.Source{Channel: channels[random.IntN(len(channels))], ID: fmt.Sprint(random.IntN(100)), Date: date(2014, 10, 1)}
+			r.Metadata = map[string]string{"colour": colours[random.IntN(len(colours))]}
 		}
 		for range 1 + random.IntN(3) {
 			from, to := random.IntN(len(accounts)), random.IntN(len(accounts)-1)
@@ -67,7 +76,7 @@ func (h *history) post(w *world, random *rand.Rand, n int) []ledger.Transaction 
 			r.Postings = append(r.Postings, ledger.Posting{Debit: accounts[from].ID, Credit: accounts[to].ID,
 				Amount: ledger.Amount(1 + random.IntN(500)), Currency: ledger.EUR})
 		}
-		w.clock.Advance(time.Duration(random.IntN(5)) * time.Minute)
+		w.clock.Advance(time.Duration(random.IntN(12)) * time.Hour)
 		t, err := w.Post(w.ctx, r)
 		if err != nil {
 			if ledger.CodeOf(err) != ledger.CodeInsufficientFunds {
@@ -132,8 +141,12 @@ func sameTransaction(a, b ledger.Transaction) bool {
 // selects says whether f selects t.
 func selects(f engine.TransactionFilter, t ledger.Transaction) bool {
 	touches := func(p ledger.Posting) bool { return p.Debit == f.AccountID || p.Credit == f.AccountID }
-	return (f.AccountID == uuid.Nil || slices.ContainsFunc(t.Postings, touches)) &&
-		(f.Journal == "" || f.Journal == t.Journal) && within(t, f.From, f.To, f.RecordedAt)
+	of := func(p ledger.Posting) bool {
+		return (f.AccountID == uuid.Nil || touches(p)) && p.Amount >= f.MinAmount && (f.MaxAmount == 0 || p.Amount <= f.MaxAmount)
+	}
+	value, ok := t.Metadata[f.MetadataKey]
+	return slices.ContainsFunc(t.Postings, of) && (f.MetadataKey == "" || ok) && (f.MetadataValue == "" || value == f.MetadataValue) &&
+		(f.Source.Channel == "" || f.Source.Channel == t.Source.Channel) && (f.Source.ID == "" || f.Source.ID == t.Source.ID) && (f.Journal == "" || f.Journal == t.Journal) && within(t, f.From, f.To, f.RecordedAt)
 }
 
 func within(t ledger.Transaction, from, to ledger.Date, recorded time.Time) bool {
@@ -156,7 +169,11 @@ func (h *history) drawInstant(rt *rapid.T) time.Time {
 }
 
 func (h *history) drawFilter(rt *rapid.T) engine.TransactionFilter {
+	amounts := rapid.SampledFrom([][2]ledger.Amount{{}, {}, {1, 1}, {40, 40}, {100, 250}, {0, 20}, {400, 0}, {1000, 2000}}).Draw(rt, "amounts")
+	metadata := rapid.SampledFrom([][2]string{{}, {}, {"colour", ""}, {"colour", colours[0]}, {"colour", colours[2]}, {"colour", "none"}, {"size", ""}}).Draw(rt, "metadata")
+	source := rapid.SampledFrom([]ledger.Source{{}, {}, {Channel: channels[0]}, {Channel: channels[1]}, {Channel: "none"}, {ID: "17"}, {Channel: channels[0], ID: "18"}}).Draw(rt, "source")
 	return engine.TransactionFilter{
+		MinAmount: amounts[0], MaxAmount: amounts[1], MetadataKey: metadata[0], MetadataValue: metadata[1], Source: source,
 		AccountID: rapid.SampledFrom([]uuid.UUID{uuid.Nil, h.cash.ID, h.marie.ID, h.payee.ID, h.yoann.ID, uuid.New()}).Draw(rt, "account"),
 		Journal:   rapid.SampledFrom([]string{"", "", ledger.JournalTransfers, ledger.JournalPayouts, "NONE"}).Draw(rt, "journal"),
 		From:      h.drawDate(rt, "from"), To: h.drawDate(rt, "to"), RecordedAt: h.drawInstant(rt),

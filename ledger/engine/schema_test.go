@@ -106,6 +106,7 @@ const (
 //	seal or head of another length than SHA-256  CHECKs of lengths                   yes     yes         yes
 //	number sealed twice, page sealed twice       primary key, UNIQUE (page, journal) yes     yes         yes
 //	negative roll-up                             CHECKs of account_days              yes     yes         yes
+//	page found by no amount or term              CHECKs of page_amounts, page_terms  yes     yes         yes
 //	fiscal years of no month, or of two          CHECKs and primary key of           yes     yes         yes
 //	                                                book_settings
 //	UPDATE or DELETE of that month               triggers; the grants of the         yes     yes         grants
@@ -269,7 +270,7 @@ func (w *world) badAccounts() []refusal {
 	account := row{"id": uuid.New(), "no": int64(1 << 40), "code": "raw", "name": "Raw", "category": "suspense", "side": "credit", "currency": "EUR",
 		"shards": int64(1), "status": "open", "opened_at": now}
 	balance := row{"account_no": w.no(w.cash), "shard": int64(1), "currency": "EUR", "side": "debit", "changed_at": now}
-	day := row{"account_no": w.no(w.cash), "effective_date": w.Today(), "currency": "EUR", "debits": int64(1), "credits": int64(1)}
+	day := row{"account_no": w.no(w.cash), "effective_date": w.Today(), "recorded_on": w.Today(), "currency": "EUR", "debits": int64(1), "credits": int64(1)}
 	opening := row{"fiscal_year": int64(2014), "account_no": w.no(w.cash), "currency": "EUR", "amount": int64(1)}
 	return []refusal{
 		{"account with the id of another", "accounts", account, row{"id": w.cash.ID}, byUnique},
@@ -295,6 +296,8 @@ func (w *world) badAccounts() []refusal {
 		{"roll-up in another currency", "account_days", day, row{"currency": "USD"}, byForeign},
 		{"roll-up of negative debits", "account_days", day, row{"debits": int64(-1)}, byCheck},
 		{"roll-up of negative credits", "account_days", day, row{"credits": int64(-1)}, byCheck},
+		{"page found by no amount", "page_amounts", row{"amount": int64(1), "page_id": int64(1), "postings": int64(1)}, row{"amount": int64(0)}, byCheck},
+		{"page found by no term", "page_terms", row{"term": "channel:x", "page_id": int64(1), "transactions": int64(1)}, row{"term": ""}, byCheck},
 		{"opening balance of nothing", "opening_balances", opening, row{"amount": int64(0)}, byCheck},
 		{"opening balance of no account", "opening_balances", opening, row{"account_no": int64(-1)}, byForeign},
 		{"opening balance in another currency", "opening_balances", opening, row{"currency": "USD"}, byForeign},

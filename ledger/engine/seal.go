@@ -35,7 +35,7 @@ type Sealed struct {
 
 // Seal gives the transactions of the pages that wait longest their numbers,
 // gapless in each journal and fiscal year, and the next links of the chains, and
-// adds them to the roll-ups. Pages are taken in the order of their recording among
+// adds them to the roll-ups and to what lists find pages by. Pages are taken in the order of their recording among
 // those that are committed: one that commits late is sealed later, never skipped.
 // The lease must be held; where it was lost, nothing is written.
 func (e *Engine) Seal(ctx context.Context, lease Lease) (Sealed, error) {
@@ -48,14 +48,14 @@ func (e *Engine) Seal(ctx context.Context, lease Lease) (Sealed, error) {
 		if err := lease.Check(ctx, tx); err != nil {
 			return err
 		}
-		s := sealer{tx: tx, engine: e, fence: lease.Token, at: e.Now(), heads: map[chain]*ledger.Head{}}
+		s := sealer{tx: tx, engine: e, fence: lease.Token, at: e.Now(), heads: map[chain]*ledger.Head{}, lookups: newLookups()}
 		if err := s.take(ctx); err != nil {
 			return fmt.Errorf("read unsealed pages: %w", err)
 		}
 		if len(s.pages) == 0 {
 			return nil
 		}
-		for _, step := range []func(context.Context) error{s.number, s.store, s.rollUp, s.settle} {
+		for _, step := range []func(context.Context) error{s.number, s.store, s.storeLookups, s.rollUp, s.settle} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -108,6 +108,7 @@ type sealer struct {
 	transactions int64
 	heads        map[chain]*ledger.Head
 	seals        []sealedRun
+	lookups      lookups
 }
 
 type waitingPage struct {
@@ -181,6 +182,7 @@ func (s *sealer) number(ctx context.Context) error {
 			run.lines = binary.BigEndian.AppendUint32(run.lines, uint32(t.Place.Line)) // a batch has far fewer postings than 32 bits count
 			run.entries = append(run.entries, entry[:]...)
 			s.transactions++
+			s.lookups.add(t)
 		}
 		for _, run := range runs {
 			s.seals = append(s.seals, *run)

@@ -100,7 +100,7 @@ func (e *Engine) VerifyBook(ctx context.Context, o VerifyOptions) (Report, error
 		v.restore(before) // where the database asks to begin again
 		v.tx = tx
 		for _, step := range []func(context.Context) error{v.readAccounts, v.otherPages, v.readChains, v.readSignedHeads, v.readRequests,
-			v.readReversals, v.readHolds, v.readReleases, v.compareRollUps, v.compareBalances, v.readAccountTraces, v.readPeriods} {
+			v.readReversals, v.readHolds, v.readReleases, v.compareSealed, v.compareBalances, v.readAccountTraces, v.readPeriods} {
 			if err := step(ctx); err != nil {
 				return err
 			}

@@ -36,10 +36,10 @@ func TestPageTakenOutWholeIsNamedByItsNumbers(t *testing.T) {
 		published := w.heads()
 		w.letTamper()
 		w.dropForeignKeys()
-		w.mustExec(append(w.moreToYoann(-40),
+		w.mustExec(slices.Concat(w.moreToYoann(-40), []string{
 			fmt.Sprintf("DELETE FROM postings WHERE page_id = %d", second.Place.PageID),
-			"DELETE FROM requests WHERE id = "+w.lit(second.ID),
-			fmt.Sprintf("DELETE FROM pages WHERE id = %d", second.Place.PageID))...)
+			"DELETE FROM requests WHERE id = " + w.lit(second.ID),
+			fmt.Sprintf("DELETE FROM pages WHERE id = %d", second.Place.PageID)}, w.lookupsMadeRight())...)
 		for _, o := range []engine.VerifyOptions{{}, {Published: published}} {
 			if got, want := w.differences(o), []string{"entry 2 of journal VIR of 2014: transaction"}; !slices.Equal(got, want) {
 				t.Errorf("found %q, want %q", got, want)

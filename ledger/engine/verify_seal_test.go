@@ -22,6 +22,7 @@ type forgery struct {
 	do, undo []string
 	named    string // subject and what of a difference
 	alone    bool   // all sums were made right, so that nothing else gives it away
+	lookups  bool   // what lists find pages by is to be made right too
 }
 
 // A changed, missing, inserted or re-dated entry is named, with its number.
@@ -39,11 +40,15 @@ func TestVerifyNamesSealedEntries(t *testing.T) {
 		w.letTamper()
 		for _, f := range w.forgeries(second) {
 			w.mustExec(f.do...)
+			if f.lookups {
+				w.mustExec(w.lookupsMadeRight()...)
+			}
 			got := w.differences(engine.VerifyOptions{})
 			if !slices.Contains(got, f.named) || f.alone && len(got) > 1 {
 				t.Errorf("%s: found\n  %s\nwant\n  %s", f.name, strings.Join(got, "\n  "), f.named)
 			}
 			w.mustExec(f.undo...)
+			w.mustExec(w.lookupsMadeRight()...)
 		}
 		w.verify() // all of it was undone
 
@@ -89,8 +94,9 @@ func (w *world) forgeries(second ledger.Transaction) []forgery {
 		update := "UPDATE " + table + " SET %s WHERE " + where
 		return forgery{do: []string{fmt.Sprintf(update, do)}, undo: []string{fmt.Sprintf(update, undo)}}
 	}
+	lookup := fmt.Sprintf("page %d: what lists find it by: ", second.Place.PageID)
 	of := func(name, named string, alone bool, f ...forgery) forgery {
-		whole := forgery{name: name, named: named, alone: alone}
+		whole := forgery{name: name, named: named, alone: alone, lookups: alone && !strings.HasPrefix(named, lookup)}
 		for _, part := range f {
 			whole.do, whole.undo = append(whole.do, part.do...), append(part.undo, whole.undo...)
 		}
@@ -125,6 +131,13 @@ func (w *world) forgeries(second ledger.Transaction) []forgery {
 		of("dated a day earlier, with all that refers to it", changed, true, w.redating(second)),
 		of("sealed anew", entry+": link of the chain", true, relabel, forged),
 		of("seal moved to another year", entry+": seal", false, set("seals", "journal = 'VIR' AND first_number = 2", "fiscal_year = 2013", "fiscal_year = 2014")),
+		of("amount not to be found", lookup+"postings of 40 minor units", true, forgery{
+			do:   []string{fmt.Sprintf("DELETE FROM page_amounts WHERE page_id = %d", second.Place.PageID)},
+			undo: []string{fmt.Sprintf("INSERT INTO page_amounts (amount, page_id, postings) VALUES (40, %d, 1)", second.Place.PageID)}}),
+		of("amount found twice", lookup+"postings of 40 minor units", true, set("page_amounts", fmt.Sprintf("page_id = %d", second.Place.PageID), "postings = 2", "postings = 1")),
+		of("channel that nothing came by", lookup+"transactions with channel:x", true, forgery{
+			do:   []string{fmt.Sprintf("INSERT INTO page_terms (term, page_id, transactions) VALUES ('channel:x', %d, 1)", second.Place.PageID)},
+			undo: []string{"DELETE FROM page_terms"}}),
 		of("head set back", "journal VIR of 2014: head", true, set("seal_heads", "journal = 'VIR'", "number = 2", "number = 3")),
 	}
 }
@@ -162,8 +175,8 @@ func (w *world) redating(t ledger.Transaction) forgery {
 		return append(statements, fmt.Sprintf("DELETE FROM pages WHERE id = %d", from))
 	}
 	day := func(a ledger.Account, date string, debits, credits int) string {
-		return fmt.Sprintf("INSERT INTO account_days (account_no, effective_date, currency, debits, credits) VALUES (%d, '%s', 'EUR', %d, %d)",
-			w.no(a), date, debits, credits)
+		return fmt.Sprintf("INSERT INTO account_days (account_no, effective_date, recorded_on, currency, debits, credits) VALUES (%d, '%s', '%s', 'EUR', %d, %d)",
+			w.no(a), date, today, debits, credits)
 	}
 	less := func(amount int) []string {
 		return []string{
@@ -180,10 +193,28 @@ func (w *world) redating(t ledger.Transaction) forgery {
 // cutOff takes the last entry, a payment of 60, out of the book and out of its chain.
 func (w *world) cutOff(last ledger.Transaction) []string {
 	w.t.Helper()
-	return append(w.moreToYoann(-60),
+	return slices.Concat(w.moreToYoann(-60), []string{
 		fmt.Sprintf("DELETE FROM postings WHERE page_id = %d", last.Place.PageID),
-		"DELETE FROM requests WHERE id = "+w.lit(last.ID),
+		"DELETE FROM requests WHERE id = " + w.lit(last.ID),
 		fmt.Sprintf("DELETE FROM seals WHERE page_id = %d", last.Place.PageID),
 		fmt.Sprintf("DELETE FROM pages WHERE id = %d", last.Place.PageID),
-		"UPDATE seal_heads SET number = 2, link = (SELECT link FROM seals WHERE first_number = 2) WHERE journal = 'VIR'")
+		"UPDATE seal_heads SET number = 2, link = (SELECT link FROM seals WHERE first_number = 2) WHERE journal = 'VIR'"}, w.lookupsMadeRight())
+}
+
+// lookupsMadeRight makes what lists find pages by anew from what is sealed.
+func (w *world) lookupsMadeRight() []string {
+	const sealed = `p.page_id IN (SELECT g.id FROM pages AS g WHERE NOT EXISTS (SELECT 1 FROM unsealed_pages AS u WHERE u.page_id = g.id))`
+	each := "jsonb_each_text(p.metadata) AS m"
+	if w.db.Engine() == sqldb.SQLite {
+		each = "json_each(p.metadata) AS m"
+	}
+	return []string{
+		"DELETE FROM page_amounts", "DELETE FROM page_terms",
+		"INSERT INTO page_amounts (amount, page_id, postings) SELECT p.amount, p.page_id, COUNT(*) FROM postings AS p WHERE " + sealed + " GROUP BY p.amount, p.page_id",
+		`INSERT INTO page_terms (term, page_id, transactions) SELECT term, page_id, COUNT(*) FROM (
+			SELECT 'channel:' || p.source_channel AS term, p.page_id FROM postings AS p WHERE p.source_channel IS NOT NULL AND ` + sealed + `
+			UNION ALL SELECT 'key:' || m.key, p.page_id FROM postings AS p, ` + each + " WHERE p.metadata IS NOT NULL AND " + sealed + `
+			UNION ALL SELECT 'key:' || m.key || '=' || m.value, p.page_id FROM postings AS p, ` + each + " WHERE p.metadata IS NOT NULL AND " + sealed + `
+		) AS found GROUP BY term, page_id`,
+	}
 }

@@ -204,6 +204,12 @@ func (b *bench) queries() []query {
 		query{"list of rare amounts", func(ctx context.Context, tx *sqldb.Tx, r *rand.Rand) error {
 			return list(ctx, tx, engine.TransactionFilter{MinAmount: rareAmount, MaxAmount: rareAmount, From: b.someDay(r)})
 		}},
+		query{"list of a range of amounts", func(ctx context.Context, tx *sqldb.Tx, r *rand.Rand) error {
+			return list(ctx, tx, engine.TransactionFilter{MinAmount: rareAmount - 1, MaxAmount: 2 * rareAmount, From: b.someDay(r)})
+		}},
+		query{"list of a rare channel", func(ctx context.Context, tx *sqldb.Tx, r *rand.Rand) error {
+			return list(ctx, tx, engine.TransactionFilter{Source: ledger.Source{Channel: rareChannel}, From: b.someDay(r)})
+		}},
 		query{"list of a metadata key", func(ctx context.Context, tx *sqldb.Tx, r *rand.Rand) error {
 			return list(ctx, tx, engine.TransactionFilter{MetadataKey: rareKey, From: b.someDay(r)})
 		}},

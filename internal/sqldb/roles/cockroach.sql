@@ -59,6 +59,8 @@ ALTER TABLE opening_balances OWNER TO tweetledger_migrating;
 ALTER TABLE order_events OWNER TO tweetledger_migrating;
 ALTER TABLE orders OWNER TO tweetledger_migrating;
 ALTER TABLE outbox OWNER TO tweetledger_migrating;
+ALTER TABLE page_amounts OWNER TO tweetledger_migrating;
+ALTER TABLE page_terms OWNER TO tweetledger_migrating;
 ALTER TABLE pages OWNER TO tweetledger_migrating;
 ALTER TABLE paid_payees OWNER TO tweetledger_migrating;
 ALTER TABLE party_changes OWNER TO tweetledger_migrating;
@@ -85,9 +87,11 @@ REVOKE ALL ON * FROM public, tweetledger_serving, tweetledger_reading;
 GRANT SELECT ON * TO tweetledger_serving, tweetledger_reading;
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
-GRANT INSERT ON requests, pages, postings, hold_releases, seals, signed_heads, period_changes, account_changes, book_settings,
-    party_events, party_changes, order_events, enrolment_events, screening_hits, paid_payees, bank_statements, bank_entries, charge_events,
-    break_events TO tweetledger_serving;
+GRANT INSERT ON requests, pages, postings, hold_releases, seals, page_amounts, page_terms, signed_heads, period_changes,
+    account_changes, book_settings TO tweetledger_serving;
+GRANT INSERT ON party_events, party_changes, order_events, enrolment_events, screening_hits, paid_payees, charge_events TO tweetledger_serving;
+GRANT INSERT ON bank_statements, bank_entries TO tweetledger_serving;
+GRANT INSERT ON break_events TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
 GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,
