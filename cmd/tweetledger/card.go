@@ -331,32 +331,3 @@ func (a *app) cardShowCommand() *cobra.Command {
 		},
 	}
 }
-
-func (a *app) cardRefundCommand() *cobra.Command {
-	var actor, reason string
-	c := &cobra.Command{
-		Use: "refund CHARGE", Short: "Give a charge back to its card",
-		Example: `  tweetledger card refund 44b5bcb2-86ba-54af-a9c4-e063f52585f9 --reason "charged by mistake"`,
-		Long: `refund takes the money out of the wallet, which must have it, and gives it back to the
-card that it came from. Until the processor has done that, it stands in suspense.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			id, err := cardID(args[0], "charge")
-			if err != nil {
-				return err
-			}
-			service, _, err := a.openPayments(c.Context())
-			if err != nil {
-				return err
-			}
-			charge, err := service.RefundCharge(c.Context(), id, a.actor(actor), reason)
-			if err != nil {
-				return err
-			}
-			return a.sayCharge(charge)
-		},
-	}
-	actorFlag(c, &actor)
-	reasonFlag(c, &reason)
-	return c
-}

@@ -75,6 +75,7 @@ type ruleSettings struct {
 	PageIdle          duration `toml:"page_idle"`
 	SecretTries       int      `toml:"secret_tries"`
 	DayAnswers        int      `toml:"day_answers"`
+	IdentityYears     int      `toml:"identity_years"`
 }
 
 type twitterSettings struct {
@@ -271,7 +272,7 @@ func (s settings) payments() (payments.Config, error) {
 	config.TextRetention = time.Duration(s.Rules.TextRetention)
 	config.PageIdle = time.Duration(s.Rules.PageIdle)
 	config.LinkTerm = time.Duration(s.Rules.LinkTerm)
-	config.SecretTries, config.DayAnswers = s.Rules.SecretTries, s.Rules.DayAnswers
+	config.SecretTries, config.DayAnswers, config.IdentityYears = s.Rules.SecretTries, s.Rules.DayAnswers, s.Rules.IdentityYears
 	config.Secret = payments.SecretParams{MemoryKiB: s.Secret.MemoryKiB, Iterations: s.Secret.Iterations,
 		Parallelism: s.Secret.Parallelism, Workers: s.Secret.Workers}
 	key, err := s.key()

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -27,7 +26,7 @@ func (a *app) customerCommand() *cobra.Command {
 	command := &cobra.Command{Use: "customer", Short: "Enrol customers, link their Twitter accounts, set codes, top up wallets"}
 	command.AddCommand(a.customerAddCommand(), a.customerEnrolCommand(), a.customerEnrolmentsCommand(), a.customerVerifyPhoneCommand(), a.customerListCommand(), a.customerShowCommand(), a.customerLinkCommand(),
 		a.customerLinkInviteCommand(), a.customerUnlinkCommand(), a.customerCodeCommand(),
-		a.customerCorrectCommand(), a.customerChangesCommand(), a.customerStatusCommand("close", "Close a customer's account, at zero and for ever",
+		a.customerCorrectCommand(), a.customerChangesCommand(), a.customerExportCommand(), a.customerEraseCommand(), a.customerStatusCommand("close", "Close a customer's account, at zero and for ever",
 			"close ends an account whose wallet is empty, nothing on its way included: pay out or\nreverse first. It cannot be opened again; the person may enrol anew.", payments.Closed),
 		a.customerTopUpCommand(), a.customerStatusCommand("block", "Block a customer, who then neither pays nor is paid",
 			"block keeps a customer from paying and from being paid, until unblock lifts it. The\nreason stands in the audit trail.", payments.Blocked),
@@ -193,6 +192,9 @@ func customerTable(ctx context.Context, tx *sqldb.Tx, f payments.CustomerFilter)
 
 // phoneState is a customer's number, masked as everywhere, and since when it is known to be the customer's.
 func phoneState(c payments.Customer) string {
+	if !c.ErasedAt.IsZero() {
+		return "erased"
+	}
 	if c.PhoneVerifiedAt.IsZero() {
 		return notify.MaskPhone(c.Phone) + " (not proven)"
 	}
@@ -381,52 +383,6 @@ func (a *app) readCode() (string, error) {
 		return "", ledger.Errorf(ledger.CodeInvalid, "standard input holds no code; write it there as one line")
 	}
 	return strings.TrimSpace(line), nil
-}
-
-func (a *app) customerTopUpCommand() *cobra.Command {
-	var reference string
-	c := &cobra.Command{
-		Use: "topup NUMBER AMOUNT --reference REF", Short: "Book a card top-up that the acquirer has collected",
-		Example: `  tweetledger customer topup c-000017 50.00 --reference ch_8f3a`,
-		Long: `topup books money that the acquirer has taken from the customer's card:
-debit cards to be settled, credit the wallet. The reference is the acquirer's; the
-same reference twice books once.`,
-		Args: cobra.ExactArgs(2),
-		RunE: func(c *cobra.Command, args []string) error {
-			service, _, err := a.openPayments(c.Context())
-			if err != nil {
-				return err
-			}
-			amount, err := ledger.ParseAmount(args[1], service.Config().Currency)
-			if err != nil {
-				return err
-			}
-			// TopUp books once by itself; the look before only chooses the words.
-			var before map[uuid.UUID]ledger.Transaction
-			id := ledger.IDOfKey(payments.TopUpKey(reference))
-			err = service.Engine().DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
-				before, err = engine.FindTransactions(ctx, tx, []uuid.UUID{id})
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			made, err := service.TopUp(c.Context(), args[0], amount, reference)
-			if err != nil {
-				return err
-			}
-			said := "booked %s %s to the wallet of customer %s (transaction %s)\n"
-			if _, repeated := before[id]; repeated {
-				said = "the top-up of %s %s to the wallet of customer %s (transaction %s) was posted before; nothing changed\n"
-			}
-			_, err = fmt.Fprintf(a.out, said,
-				amount.Format(service.Config().Currency), service.Config().Currency, args[0], made.ID)
-			return err
-		},
-	}
-	c.Flags().StringVar(&reference, "reference", "", "the acquirer's reference of the charge")
-	required(c, "reference")
-	return c
 }
 
 func (a *app) customerStatusCommand(use, short, long string, status payments.Status) *cobra.Command {

@@ -43,6 +43,7 @@ func TestRoles(t *testing.T) {
 			t.Run("the service tells its story", func(t *testing.T) { tellStory(t, serving) })
 			t.Run("the ledger works", func(t *testing.T) { ledgerWorks(t, serving) })
 			t.Run("the service changes nothing that was posted", func(t *testing.T) { servingIsBound(t, b, serving) })
+			t.Run("an eraser takes out words", func(t *testing.T) { erasingIsBound(t, b, b.userOf(t, sqldb.ErasingRole)) })
 			t.Run("reports are read", func(t *testing.T) { readingReads(t, b, reading) })
 			t.Run("the schema is changed", func(t *testing.T) { migratingMigrates(t, migrating) })
 		})
@@ -272,9 +273,14 @@ var (
 		"account_days": "debits credits", "chart_entries": "number label", "leases": "holder token expires_at done_at", "payout_items": "live",
 		"customers": "*", "payees": "*", "links": "*", "link_invitations": "*", "messages": "*", "orders": "*", "outbox": "*", "payout_batches": "*", "payouts": "*",
 		"enrolments": "*", "one_time_codes": "*", "payee_proposals": "*",
-		"cards": "*", "charges": "*", "disputes": "*",
+		"cards": "*", "charges": "*", "disputes": "*", "approvals": "*",
 		"reconciliation_runs": "*", "breaks": "*", "break_proposals": "*",
 		"unclaimed_payments": "state reason due_at reminded_at customer_id transaction_id closed_on closed_at",
+	}
+	// erasingMayUpdate is what the erasing role may change beside that.
+	erasingMayUpdate = map[string]string{
+		"party_events": "reason", "order_events": "reason", "enrolment_events": "reason", "charge_events": "reason", "party_changes": "old_value new_value reason",
+		"screening_hits": "detail", "paid_payees": "payee_user_id", "unclaimed_payments": "user_id",
 	}
 	servingMayDelete = map[string]bool{"unsealed_pages": true, "opening_balances": true, "deletions": true, "handle_keys": true, "links": true, "one_time_codes": true}
 	servingMayNotAdd = map[string]bool{"goose_db_version": true}
@@ -286,16 +292,12 @@ func servingIsBound(t *testing.T, b *roleBook, serving string) {
 	db := openAs(t, serving)
 	for _, table := range b.tables(t) {
 		allows(t, db, true, "SELECT 1 FROM "+table+" LIMIT 1")
+		b.mayUpdate(t, db, table, servingMayUpdate)
 		allows(t, db, !servingMayNotAdd[table], "INSERT INTO "+table+" SELECT * FROM "+table+" WHERE 1 = 0")
 		allows(t, db, servingMayDelete[table], "DELETE FROM "+table+" WHERE 1 = 0")
 		allows(t, db, false, "TRUNCATE "+table)
 		allows(t, db, false, "ALTER TABLE "+table+" RENAME TO mine")
-		may, listed := servingMayUpdate[table]
-		for _, column := range b.texts(t, "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = '"+table+"'") {
-			granted := listed && (may == "*" || b.engine == sqldb.CockroachDB || strings.Contains(" "+may+" ", " "+column+" "))
-			allows(t, db, granted, "UPDATE "+table+" SET "+column+" = NULL WHERE 1 = 0")
-		}
-		if listed {
+		if _, listed := servingMayUpdate[table]; listed {
 			allows(t, db, true, "SELECT 1 FROM "+table+" LIMIT 1 FOR UPDATE")
 		}
 	}
@@ -303,6 +305,28 @@ func servingIsBound(t *testing.T, b *roleBook, serving string) {
 	allows(t, db, false, "CREATE ROLE mine")
 	if b.engine == sqldb.PostgreSQL { // CockroachDB has none by default
 		allows(t, db, false, "CREATE TEMPORARY TABLE periods (id int8)")
+	}
+}
+
+// mayUpdate tries to change every column of a table: those may be that one of lists has.
+func (b *roleBook) mayUpdate(t *testing.T, db *sqldb.DB, table string, lists ...map[string]string) {
+	for _, column := range b.texts(t, "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = '"+table+"'") {
+		granted := false
+		for _, list := range lists {
+			may, listed := list[table]
+			granted = granted || (listed && (may == "*" || b.engine == sqldb.CockroachDB || strings.Contains(" "+may+" ", " "+column+" ")))
+		}
+		allows(t, db, granted, "UPDATE "+table+" SET "+column+" = NULL WHERE 1 = 0")
+	}
+}
+
+// erasingIsBound tries to change and delete everything: not even an eraser changes what
+// was posted, nor who did what and when.
+func erasingIsBound(t *testing.T, b *roleBook, erasing string) {
+	db := openAs(t, erasing)
+	for _, table := range b.tables(t) {
+		b.mayUpdate(t, db, table, servingMayUpdate, erasingMayUpdate)
+		allows(t, db, servingMayDelete[table], "DELETE FROM "+table+" WHERE 1 = 0")
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -188,6 +190,7 @@ func makeBooks() (map[string][]byte, error) {
 		return out.String(), nil
 	}
 	books := map[string][]byte{}
+	approved := 0
 	for _, part := range []struct {
 		name  string
 		steps []step
@@ -203,6 +206,12 @@ func makeBooks() (map[string][]byte, error) {
 			}
 			if _, err := tell(s); err != nil {
 				return nil, err
+			}
+			if slices.Contains(s.args, "topup") { // in the same minute
+				approved++
+				if _, err := tell(do("", "approval", "approve", strconv.Itoa(approved), "--actor", "bruno")); err != nil {
+					return nil, err
+				}
 			}
 			now = now.Add(time.Minute)
 		}

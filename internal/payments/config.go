@@ -61,6 +61,11 @@ type Config struct {
 	// command loses its text as soon as that is known.
 	TextRetention time.Duration
 
+	// IdentityYears is how many years after the end of the relationship the identity of
+	// a customer is kept before it may be erased: 5 against money laundering (CMF
+	// L.561-12). 0 to MaxIdentityYears.
+	IdentityYears int
+
 	// LinkTerm is how long an address under which a customer links an account is good.
 	LinkTerm time.Duration
 
@@ -93,6 +98,9 @@ type OutboxConfig struct {
 // maxBankName bounds Config.BankName, so that every reply with it fits a post.
 const maxBankName = 30
 
+// MaxIdentityYears bounds Config.IdentityYears: no law asks for more.
+const MaxIdentityYears = 30
+
 // MinKey is the shortest Config.Key in bytes: as much as its HMAC-SHA256 uses.
 const MinKey = 32
 
@@ -119,6 +127,7 @@ func DefaultConfig() Config {
 		DayAnswers:    30,
 		TextRetention: 30 * 24 * time.Hour,
 		LinkTerm:      3 * 24 * time.Hour,
+		IdentityYears: 5,
 		Screening:     DefaultScreening(),
 		Enrolment:     DefaultEnrolment(),
 		Cards:         DefaultCards(),
@@ -165,6 +174,8 @@ func (c Config) Validate() error {
 		return invalid("day_answers", "the answers to one person in 24 hours must be 1 to %d, not %d", MaxDayAnswers, c.DayAnswers)
 	case c.UnclaimedReminder >= c.UnclaimedTerm:
 		return invalid("unclaimed_reminder", "the reminder %s before the end must be shorter than the term, %s", c.UnclaimedReminder, c.UnclaimedTerm)
+	case c.IdentityYears < 0 || c.IdentityYears > MaxIdentityYears:
+		return invalid("identity_years", "the identity of customers is kept for 0 to %d years, not %d", MaxIdentityYears, c.IdentityYears)
 	case c.SecretTries < 1:
 		return invalid("secret_tries", "at least one try is needed, not %d", c.SecretTries)
 	case c.Secret.MemoryKiB < 8*uint32(c.Secret.Parallelism) || c.Secret.Iterations < 1 || c.Secret.Parallelism < 1 || c.Secret.Workers < 1:

@@ -35,6 +35,8 @@ type Customer struct {
 	// Named is whether charities may see the name.
 	Named     bool
 	CreatedAt time.Time
+	// ErasedAt is when everything personal was erased; zero: it was not.
+	ErasedAt time.Time
 
 	serial        int64
 	secretHash    string
@@ -55,13 +57,13 @@ type NewCustomer struct {
 func WalletCode(customerNumber string) string { return "wallet:" + customerNumber }
 
 const customerColumns = `id, serial, number, name, phone, status, wallet_id, COALESCE(secret_hash, ''), secret_failures,
-	secret_blocked_at, named, pseudonym_salt, created_at, phone_verified_at`
+	secret_blocked_at, named, pseudonym_salt, created_at, phone_verified_at, erased_at`
 
 func scanCustomer(rows *sqldb.Rows) (Customer, error) {
 	var c Customer
 	var named int64
 	err := rows.Scan(&c.ID, &c.serial, &c.Number, &c.Name, &c.Phone, &c.Status, &c.WalletID, &c.secretHash, &c.SecretFailures,
-		&c.SecretBlockedAt, &named, &c.pseudonymSalt, &c.CreatedAt, &c.PhoneVerifiedAt)
+		&c.SecretBlockedAt, &named, &c.pseudonymSalt, &c.CreatedAt, &c.PhoneVerifiedAt, &c.ErasedAt)
 	c.Named, c.HasSecret = named != 0, c.secretHash != ""
 	return c, err
 }

@@ -19,7 +19,8 @@ const refundPause = 24 * time.Hour
 // RefundCharge gives a charge that is in the wallet back to the card: the money leaves
 // the wallet at once, and stands apart until the processor has it. A wallet that has
 // less is CodeInsufficientFunds. To refund what is being refunded changes nothing; any
-// other state is CodeConflict.
+// other state is CodeConflict. It is for a caller who has the word of two persons;
+// ProposeRefund gets it.
 func (s *Service) RefundCharge(ctx context.Context, id uuid.UUID, actor, reason string) (Charge, error) {
 	if err := validAct(actor, reason); err != nil {
 		return Charge{}, err
@@ -30,36 +31,80 @@ func (s *Service) RefundCharge(ctx context.Context, id uuid.UUID, actor, reason 
 	var c Charge
 	err := s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		var err error
-		if c, err = lockCharge(ctx, tx, id); err != nil {
-			return err
-		}
-		switch c.State {
-		case ChargePosted:
-		case ChargeRefunding, ChargeRefunded:
-			return nil
-		default:
-			return ledger.Errorf(ledger.CodeConflict, "charge %s is %s and cannot be refunded", c.ID, c.State).InField("charge")
-		}
-		customer, err := FindCustomerByID(ctx, tx, c.CustomerID)
-		if err != nil {
-			return err
-		}
-		_, err = s.postStep(ctx, tx, c, "Card refund", ledger.Posting{Debit: customer.WalletID, Credit: ledger.SystemAccountID(AccountSuspense), Amount: c.Amount})
-		if ledger.CodeOf(err) == ledger.CodeInsufficientFunds {
-			return ledger.Errorf(ledger.CodeInsufficientFunds, "the wallet of %s no longer has the %s %s of charge %s", customer.Number,
-				c.Amount.Format(c.Currency), c.Currency, c.ID).InField("charge")
-		}
-		if err != nil {
-			return err
-		}
-		c.HeldApart = c.Amount
-		return changeCharge(ctx, tx, &c, ChargeRefunding, actor, reason, s.engine.Now())
+		c, err = s.refundCharge(ctx, tx, id, actor, reason)
+		return err
 	})
 	if err != nil {
 		return Charge{}, fmt.Errorf("refund: %w", err)
 	}
+	return s.finishRefund(ctx, c)
+}
+
+// refundTx makes the refund that was approved.
+func (s *Service) refundTx(ctx context.Context, tx *sqldb.Tx, a Approval) (Charge, error) {
+	id, err := uuid.Parse(a.Subject)
+	if err != nil {
+		return Charge{}, fmt.Errorf("the charge of approval %d: %w", a.Number, err)
+	}
+	return s.refundCharge(ctx, tx, id, a.DecidedBy, a.because())
+}
+
+// refundCharge takes the money of a charge out of the wallet.
+func (s *Service) refundCharge(ctx context.Context, tx *sqldb.Tx, id uuid.UUID, actor, reason string) (Charge, error) {
+	c, err := lockCharge(ctx, tx, id)
+	if err != nil {
+		return Charge{}, err
+	}
+	switch c.State {
+	case ChargePosted:
+	case ChargeRefunding, ChargeRefunded:
+		return c, nil
+	default:
+		return Charge{}, errNotRefundable(c)
+	}
+	if err := walletHas(ctx, tx, c); err != nil {
+		return Charge{}, err
+	}
+	customer, err := FindCustomerByID(ctx, tx, c.CustomerID)
+	if err != nil {
+		return Charge{}, err
+	}
+	if _, err = s.postStep(ctx, tx, c, "Card refund", ledger.Posting{Debit: customer.WalletID, Credit: ledger.SystemAccountID(AccountSuspense), Amount: c.Amount}); err != nil {
+		return Charge{}, err
+	}
+	c.HeldApart = c.Amount
+	err = changeCharge(ctx, tx, &c, ChargeRefunding, actor, reason, s.engine.Now())
+	return c, err
+}
+
+func errNotRefundable(c Charge) error {
+	return ledger.Errorf(ledger.CodeConflict, "charge %s is %s and cannot be refunded", c.ID, c.State).InField("charge")
+}
+
+// walletHas refuses to refund a charge that the wallet has spent.
+func walletHas(ctx context.Context, tx *sqldb.Tx, c Charge) error {
+	customer, err := FindCustomerByID(ctx, tx, c.CustomerID)
+	if err != nil {
+		return err
+	}
+	balance, err := engine.FindBalance(ctx, tx, customer.WalletID)
+	if err != nil {
+		return err
+	}
+	if balance.Available() < c.Amount {
+		return ledger.Errorf(ledger.CodeInsufficientFunds, "the wallet of %s no longer has the %s %s of charge %s", customer.Number,
+			c.Amount.Format(c.Currency), c.Currency, c.ID).InField("charge")
+	}
+	return nil
+}
+
+// finishRefund asks the processor for a refund whose money has left the wallet.
+func (s *Service) finishRefund(ctx context.Context, c Charge) (Charge, error) {
 	if c.State != ChargeRefunding {
 		return c, nil
+	}
+	if s.processor == nil {
+		return c, errNoProcessor()
 	}
 	done, err := s.workOn(ctx, c.ID)
 	if err != nil { // the money stands apart; the sweeper goes on

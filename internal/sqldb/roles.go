@@ -22,6 +22,7 @@ var cockroachRoles string
 const (
 	ServingRole   = "tweetledger_serving"   // the service and the commands
 	ReadingRole   = "tweetledger_reading"   // reports
+	ErasingRole   = "tweetledger_erasing"   // erases a customer's data
 	MigratingRole = "tweetledger_migrating" // owns the tables
 )
 

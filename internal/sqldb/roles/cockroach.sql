@@ -2,6 +2,7 @@
 --
 --   tweetledger_serving    the service and the commands: posts, and changes nothing that was posted
 --   tweetledger_reading    reports: reads
+--   tweetledger_erasing    "tweetledger approval approve" of an erasure: serves, and erases a customer's data
 --   tweetledger_migrating  owns the tables: "tweetledger migrate up" and "tweetledger init"
 --
 -- Run it as root, or as another user with the role admin, in the book's database, after
@@ -17,19 +18,21 @@
 
 CREATE ROLE IF NOT EXISTS tweetledger_serving;
 CREATE ROLE IF NOT EXISTS tweetledger_reading;
+CREATE ROLE IF NOT EXISTS tweetledger_erasing;
 CREATE ROLE IF NOT EXISTS tweetledger_migrating;
 
 BEGIN;
 
-GRANT CONNECT ON DATABASE $BOOK TO tweetledger_serving, tweetledger_reading;
+GRANT CONNECT ON DATABASE $BOOK TO tweetledger_serving, tweetledger_reading, tweetledger_erasing;
 GRANT CONNECT, CREATE ON DATABASE $BOOK TO tweetledger_migrating;
 REVOKE CREATE ON SCHEMA public FROM public;
-GRANT USAGE ON SCHEMA public TO tweetledger_serving, tweetledger_reading;
+GRANT USAGE ON SCHEMA public TO tweetledger_serving, tweetledger_reading, tweetledger_erasing;
 GRANT USAGE, CREATE ON SCHEMA public TO tweetledger_migrating;
 
 ALTER TABLE account_changes OWNER TO tweetledger_migrating;
 ALTER TABLE account_days OWNER TO tweetledger_migrating;
 ALTER TABLE accounts OWNER TO tweetledger_migrating;
+ALTER TABLE approvals OWNER TO tweetledger_migrating;
 ALTER TABLE balances OWNER TO tweetledger_migrating;
 ALTER TABLE bank_entries OWNER TO tweetledger_migrating;
 ALTER TABLE bank_statements OWNER TO tweetledger_migrating;
@@ -83,7 +86,7 @@ ALTER TABLE unclaimed_payments OWNER TO tweetledger_migrating;
 ALTER TABLE unsealed_pages OWNER TO tweetledger_migrating;
 ALTER VIEW transactions OWNER TO tweetledger_migrating;
 
-REVOKE ALL ON * FROM public, tweetledger_serving, tweetledger_reading;
+REVOKE ALL ON * FROM public, tweetledger_serving, tweetledger_reading, tweetledger_erasing;
 GRANT SELECT ON * TO tweetledger_serving, tweetledger_reading;
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
@@ -96,7 +99,7 @@ GRANT INSERT ON break_events TO tweetledger_serving;
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
 GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,
     customers, payees, links, link_invitations, enrolments, payee_proposals, messages, orders, outbox, payout_batches, payouts,
-    cards, charges, disputes, unclaimed_payments,
+    cards, charges, disputes, approvals, unclaimed_payments,
     reconciliation_runs, breaks, break_proposals TO tweetledger_serving;
 
 -- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
@@ -105,5 +108,10 @@ GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions, handle_keys
 -- Codes that prove a mobile number are forgotten when nobody counts them any more.
 GRANT INSERT, UPDATE, DELETE ON one_time_codes TO tweetledger_serving;
 GRANT DELETE ON links TO tweetledger_serving; -- a customer unlinks an account; the customer's history keeps it
+
+-- Who erases a customer's data: all that the service may, and to take the words out of traces that are
+-- only added to otherwise.
+GRANT tweetledger_serving TO tweetledger_erasing;
+GRANT UPDATE ON party_events, order_events, enrolment_events, charge_events, party_changes, screening_hits, paid_payees TO tweetledger_erasing;
 
 COMMIT;

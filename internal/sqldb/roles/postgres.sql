@@ -2,6 +2,7 @@
 --
 --   tweetledger_serving    the service and the commands: posts, and changes nothing that was posted
 --   tweetledger_reading    reports: reads
+--   tweetledger_erasing    "tweetledger approval approve" of an erasure: serves, and erases a customer's data
 --   tweetledger_migrating  owns the tables: "tweetledger migrate up" and "tweetledger init"
 --
 -- Run it as a superuser in the book's database, after "tweetledger migrate up" and
@@ -16,7 +17,7 @@ BEGIN;
 DO $$
 DECLARE name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['tweetledger_serving', 'tweetledger_reading', 'tweetledger_migrating'] LOOP
+    FOREACH name IN ARRAY ARRAY['tweetledger_serving', 'tweetledger_reading', 'tweetledger_erasing', 'tweetledger_migrating'] LOOP
         IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = name) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
         END IF;
@@ -45,8 +46,8 @@ BEGIN
     END LOOP;
 END $$;
 
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, tweetledger_serving, tweetledger_reading;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, tweetledger_serving, tweetledger_reading;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, tweetledger_serving, tweetledger_reading, tweetledger_erasing;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, tweetledger_serving, tweetledger_reading, tweetledger_erasing;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO tweetledger_serving, tweetledger_reading;
 
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
@@ -70,7 +71,7 @@ GRANT INSERT, UPDATE (live) ON payout_items TO tweetledger_serving;
 GRANT INSERT, UPDATE (state, reason, due_at, reminded_at, customer_id, transaction_id, closed_on, closed_at)
     ON unclaimed_payments TO tweetledger_serving;
 GRANT INSERT, UPDATE ON customers, payees, links, link_invitations, enrolments, payee_proposals, messages, orders, outbox, payout_batches, payouts,
-    cards, charges, disputes, reconciliation_runs, breaks, break_proposals TO tweetledger_serving;
+    cards, charges, disputes, approvals, reconciliation_runs, breaks, break_proposals TO tweetledger_serving;
 
 -- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
 -- deletions that wait for their message; the keys by which handles are found that look alike.
@@ -78,5 +79,14 @@ GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions, handle_keys
 -- Codes that prove a mobile number are forgotten when nobody counts them any more.
 GRANT INSERT, UPDATE, DELETE ON one_time_codes TO tweetledger_serving;
 GRANT DELETE ON links TO tweetledger_serving; -- a customer unlinks an account; the customer's history keeps it
+
+-- Who erases a customer's data: all that the service may, and to take the words out of traces that are
+-- only added to otherwise. Who did what and when stays.
+GRANT tweetledger_serving TO tweetledger_erasing;
+GRANT UPDATE (reason) ON party_events, order_events, enrolment_events, charge_events TO tweetledger_erasing;
+GRANT UPDATE (old_value, new_value, reason) ON party_changes TO tweetledger_erasing;
+GRANT UPDATE (detail) ON screening_hits TO tweetledger_erasing;
+GRANT UPDATE (payee_user_id) ON paid_payees TO tweetledger_erasing;
+GRANT UPDATE (user_id) ON unclaimed_payments TO tweetledger_erasing;
 
 COMMIT;
