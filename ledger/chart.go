@@ -20,6 +20,7 @@ const (
 	Suspense           Category = "suspense"             // money of unknown origin, until a break is resolved
 	Commissions        Category = "commissions"          // income from payouts
 	CardFees           Category = "card_fees"            // what the acquirer keeps
+	VATCollected       Category = "vat_collected"        // on commissions, owed to the tax office
 	Result             Category = "result_of_the_year"   // the profit of a fiscal year that was closed
 	ResultLoss         Category = "loss_of_the_year"     // its loss: another number of the chart
 )

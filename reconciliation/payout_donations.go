@@ -53,6 +53,7 @@ func donationsOf(page []ledger.Transaction, account uuid.UUID) []donation {
 		ledger.SystemAccountID(payments.AccountSafeguarding):     true,
 		ledger.SystemAccountID(payments.AccountPayoutsInTransit): true,
 		ledger.SystemAccountID(payments.AccountCommissions):      true,
+		ledger.SystemAccountID(payments.AccountVAT):              true,
 	}
 	var list []donation
 	for _, txn := range page {

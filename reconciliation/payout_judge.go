@@ -146,6 +146,9 @@ func (j *payoutsJob) hashPayout(t trace) {
 	in.on(j.dateOf(t.Payout))
 	in.text("payout", t.EndToEndID, t.PayeeCode, string(t.State), t.Creditor.IBAN, t.ApprovedOn.String(), t.SettledOn.String(), t.ReturnedOn.String(), t.CancelledOn.String())
 	in.number(int64(t.Gross), int64(t.Commission), int64(t.Net), int64(t.items.Items), int64(t.items.Amount), int64(t.items.Posted), int64(t.items.Foreign), int64(len(t.entries)))
+	if t.VAT != 0 { // runs of before there was VAT can be repeated
+		in.number(int64(t.VAT))
+	}
 	for _, id := range []uuid.UUID{t.TransactionID, t.CancelTransactionID, t.SettlementTransactionID, t.ReturnTransactionID} {
 		txn := t.transactions[id]
 		in.text(txn.ID.String())
@@ -183,16 +186,19 @@ func debited(txn ledger.Transaction, account uuid.UUID) (sum ledger.Amount) {
 // donations, the ledger and the bank say them. Whatever is wrong is one break.
 func (j *payoutsJob) judgeAmounts(t trace) error {
 	inTransit, commissions := ledger.SystemAccountID(payments.AccountPayoutsInTransit), ledger.SystemAccountID(payments.AccountCommissions)
+	collected := ledger.SystemAccountID(payments.AccountVAT)
 	item := func(source string, amount ledger.Amount) Item {
 		return Item{Side: Inside, Reference: t.EndToEndID, Amount: amount, Currency: t.Currency, Source: source}
 	}
-	gross := []Item{item("the payout", t.Gross), item("its net and commission", t.Net+t.Commission), item("its list of donations", t.items.Amount), item("its donations", t.items.Posted)}
+	gross := []Item{item("the payout", t.Gross), item("its net and commission", t.Net+t.Commission+t.VAT), item("its list of donations", t.items.Amount), item("its donations", t.items.Posted)}
 	commission := []Item{item("the payout", t.Commission)}
+	vat := []Item{item("the payout", t.VAT)}
 	net := []Item{item("the payout", t.Net)}
 	if txn, ok := t.transactions[t.TransactionID]; ok {
 		posted, _ := transactionAmount(txn)
 		gross = append(gross, item("the ledger", posted))
 		commission = append(commission, item("the ledger", credited(txn, commissions)))
+		vat = append(vat, item("the ledger", credited(txn, collected)))
 		net = append(net, item("the ledger", credited(txn, inTransit)))
 		if !j.params.To.Before(t.ApprovedOn) && (t.SettledOn.IsZero() || j.params.To.Before(t.SettledOn)) && (t.CancelledOn.IsZero() || j.params.To.Before(t.CancelledOn)) {
 			j.transit += credited(txn, inTransit) - t.Net
@@ -215,7 +221,7 @@ func (j *payoutsJob) judgeAmounts(t trace) error {
 	for _, of := range []struct {
 		name  string
 		items []Item
-	}{{"gross", gross}, {"commission", commission}, {"net", net}} {
+	}{{"gross", gross}, {"commission", commission}, {"VAT", vat}, {"net", net}} {
 		if !sameMoney(of.items) {
 			amount = max(amount, spread(of.items))
 			wrong = append(wrong, of.name+": "+sayings(of.items, func(i Item) string { return j.money(i.Amount) }))
@@ -324,12 +330,13 @@ func (j *payoutsJob) countPayout(t trace) error {
 		on     ledger.Date
 		amount ledger.Amount
 	}{
-		{"payouts_gross", t.ApprovedOn, t.Gross}, {"payouts_commission", t.ApprovedOn, t.Commission}, {"payouts_net", t.ApprovedOn, t.Net},
+		{"payouts_gross", t.ApprovedOn, t.Gross}, {"payouts_commission", t.ApprovedOn, t.Commission}, {"payouts_vat", t.ApprovedOn, t.VAT}, {"payouts_net", t.ApprovedOn, t.Net},
 		{"settled", t.SettledOn, t.Net}, {"returned", t.ReturnedOn, t.Net},
 	}
 	for i, c := range counts {
-		cancelled := i < 3 && t.State == payouts.Cancelled
-		if j.inPeriod(c.on) && !cancelled {
+		cancelled := i < 4 && t.State == payouts.Cancelled
+		untaxed := c.name == "payouts_vat" && t.VAT == 0
+		if j.inPeriod(c.on) && !cancelled && !untaxed {
 			if err := j.total(c.name, c.amount); err != nil {
 				return err
 			}

@@ -97,7 +97,8 @@ func Payouts(ctx context.Context, e *engine.Engine, s *payouts.Service, p Payout
 }
 
 func (j *payoutsJob) all(ctx context.Context) error {
-	for _, name := range []string{"donations", "donations_not_paid_out", "payouts_gross", "payouts_commission", "payouts_net", "settled", "returned"} {
+	names := []string{"donations", "donations_not_paid_out", "payouts_gross", "payouts_commission", "payouts_vat", "payouts_net", "settled", "returned"}
+	for _, name := range names {
 		j.totals[name] = &Total{Name: name, Currency: j.config.Currency}
 	}
 	if err := j.eachPayee(ctx, func(payee payments.Payee) error {
@@ -124,7 +125,10 @@ func (j *payoutsJob) all(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range []string{"donations", "donations_not_paid_out", "payouts_gross", "payouts_commission", "payouts_net", "settled", "returned"} {
+	for _, name := range names {
+		if name == "payouts_vat" && j.totals[name].Count == 0 {
+			continue // payment services are exempt, but where the bank has opted for it
+		}
 		j.result.Totals = append(j.result.Totals, *j.totals[name])
 	}
 	return nil

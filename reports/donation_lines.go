@@ -121,25 +121,29 @@ func (s *donationStatement) explainDonation(lines []donationLine, d payments.Don
 }
 
 func (s *donationStatement) explainPayout(lines []donationLine, step payoutStep) error {
-	commissions := ledger.SystemAccountID(payments.AccountCommissions)
-	var net, commission ledger.Amount
+	commissions, collected := ledger.SystemAccountID(payments.AccountCommissions), ledger.SystemAccountID(payments.AccountVAT)
+	var net, commission, vat ledger.Amount
 	for i := range lines {
 		line := &lines[i]
 		line.payout = &step.payout
 		p := line.transaction.Postings[line.posting]
-		if p.Debit == commissions || p.Credit == commissions {
+		switch {
+		case p.Debit == commissions || p.Credit == commissions:
 			line.kind = step.commission
 			commission += line.amount
-		} else {
+		case p.Debit == collected || p.Credit == collected:
+			line.kind = step.vat
+			vat += line.amount
+		default:
 			line.kind = step.net
 			net += line.amount
 		}
 	}
 	want := step.payout
 	t := lines[0].transaction
-	if net != step.sign*want.Net || commission != step.sign*want.Commission || t.EffectiveDate != step.on {
-		return s.mismatch("payout %s is %s and %s of commission on %s, but the ledger has %s and %s on %s", want.EndToEndID,
-			s.money(step.sign*want.Net), s.money(step.sign*want.Commission), step.on, s.money(net), s.money(commission), t.EffectiveDate)
+	if net != step.sign*want.Net || commission != step.sign*want.Commission || vat != step.sign*want.VAT || t.EffectiveDate != step.on {
+		return s.mismatch("payout %s is %s, %s of commission and %s of VAT on %s, but the ledger has %s, %s and %s on %s", want.EndToEndID,
+			s.money(step.sign*want.Net), s.money(step.sign*want.Commission), s.money(step.sign*want.VAT), step.on, s.money(net), s.money(commission), s.money(vat), t.EffectiveDate)
 	}
 	return nil
 }

@@ -79,6 +79,8 @@ const (
 	entryPayoutReturned     entryKind = "payout returned"
 	entryPayoutCancelled    entryKind = "payout cancelled"
 	entryCommissionReversed entryKind = "commission reversed"
+	entryVAT                entryKind = "VAT on commission"
+	entryVATReversed        entryKind = "VAT on commission reversed"
 	entryOther              entryKind = "other" // posted by hand; the reference has its label
 )
 
@@ -104,10 +106,10 @@ type donationStatement struct {
 type payoutStep struct {
 	payout payouts.Payout
 	on     ledger.Date
-	// net and commission are what these lines are, and sign whether they add to
+	// net, commission and vat are what these lines are, and sign whether they add to
 	// what is owed or take from it.
-	net, commission entryKind
-	sign            ledger.Amount
+	net, commission, vat entryKind
+	sign                 ledger.Amount
 }
 
 func (s *donationStatement) read(ctx context.Context) error {
@@ -189,14 +191,14 @@ func (s *donationStatement) readPayouts(ctx context.Context) error {
 }
 
 func (s *donationStatement) addSteps(p payouts.Payout) {
-	step := func(id uuid.UUID, on ledger.Date, net, commission entryKind, sign ledger.Amount) {
+	step := func(id uuid.UUID, on ledger.Date, net, commission, vat entryKind, sign ledger.Amount) {
 		if id != uuid.Nil && !on.Before(s.period.From) && !s.period.To.Before(on) {
-			s.steps[id] = payoutStep{payout: p, on: on, net: net, commission: commission, sign: sign}
+			s.steps[id] = payoutStep{payout: p, on: on, net: net, commission: commission, vat: vat, sign: sign}
 		}
 	}
-	step(p.TransactionID, p.ApprovedOn, entryPayout, entryCommission, -1)
-	step(p.CancelTransactionID, p.CancelledOn, entryPayoutCancelled, entryCommissionReversed, 1)
-	step(p.ReturnTransactionID, p.ReturnedOn, entryPayoutReturned, entryCommissionReversed, 1)
+	step(p.TransactionID, p.ApprovedOn, entryPayout, entryCommission, entryVAT, -1)
+	step(p.CancelTransactionID, p.CancelledOn, entryPayoutCancelled, entryCommissionReversed, entryVATReversed, 1)
+	step(p.ReturnTransactionID, p.ReturnedOn, entryPayoutReturned, entryCommissionReversed, entryVATReversed, 1)
 }
 
 // tie makes sure that nothing is left unexplained on either side.
@@ -247,6 +249,7 @@ func (s *donationStatement) table() (Table, error) {
 		{"donations", "Donations", []entryKind{entryDonation}},
 		{"reversals", "Reversals", []entryKind{entryReversal}},
 		{"commissions", "Commissions", []entryKind{entryCommission, entryCommissionReversed}},
+		{"vat", "VAT on commissions", []entryKind{entryVAT, entryVATReversed}},
 		{"payouts", "Payouts", []entryKind{entryPayout, entryPayoutCancelled}},
 		{"returns", "Payouts returned", []entryKind{entryPayoutReturned}},
 		{"others", "Other entries", []entryKind{entryOther}},
@@ -260,6 +263,9 @@ func (s *donationStatement) table() (Table, error) {
 		cash, err := amount.cash(s.account.Currency)
 		if err != nil {
 			return Table{}, err
+		}
+		if total.name == "vat" && s.sums[entryVAT] == nil && s.sums[entryVATReversed] == nil {
+			continue // payment services are exempt, but where the bank has opted for it
 		}
 		table.Facts = append(table.Facts, Fact{Name: total.name, Title: total.title, Value: cash})
 	}

@@ -40,6 +40,7 @@ type settings struct {
 	Enrolment    enrolmentSettings    `toml:"enrolment"`
 	Card         cardSettings         `toml:"card"`
 	Safeguarding safeguardingSettings `toml:"safeguarding"`
+	Payouts      payoutSettings       `toml:"payouts"`
 	Secret       secretSettings       `toml:"secret"`
 	Seal         sealSettings         `toml:"seal"`
 	Verify       verifySettings       `toml:"verify"`
@@ -149,6 +150,11 @@ type safeguardingSettings struct {
 	Name string `toml:"name"`
 	IBAN string `toml:"iban"`
 	BIC  string `toml:"bic"`
+}
+
+// payoutSettings say when "serve" prepares payouts by itself.
+type payoutSettings struct {
+	PrepareAt string `toml:"prepare_at"` // time of day in Europe/Paris; empty: never
 }
 
 // secretSettings are the costs of argon2id, which keeps secret codes.

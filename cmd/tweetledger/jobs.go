@@ -78,6 +78,7 @@ type jobs struct {
 	breaks     *breakMetrics
 
 	sealer, announcer, verifier, reconcilerLease *heldLease
+	payouts                                      *payoutJob // nil: batches are only made by hand
 }
 
 // The names of the leases beside engine.SealerLease.
@@ -107,6 +108,10 @@ func newJobs(service *payments.Service, s settings, registerer prometheus.Regist
 	}
 	if interval := time.Duration(s.Verify.Interval); interval != 0 && interval < shortestInterval {
 		return nil, ledger.Errorf(ledger.CodeInvalid, "the book is verified at most once a minute, not every %s; \"0\" for never", interval).InField("verify.interval")
+	}
+	var err error
+	if j.payouts, err = newPayoutJob(book, s, me, log); err != nil {
+		return nil, err
 	}
 	if !s.Seal.Publish {
 		return j, nil
@@ -263,7 +268,11 @@ func (j *jobs) measure(ctx context.Context) (int, error) {
 
 // release gives back what the process holds when it ends.
 func (j *jobs) release(ctx context.Context) {
-	for _, h := range []*heldLease{j.sealer, j.announcer, j.verifier, j.reconcilerLease} {
+	leases := []*heldLease{j.sealer, j.announcer, j.verifier, j.reconcilerLease}
+	if j.payouts != nil {
+		leases = append(leases, j.payouts.lease)
+	}
+	for _, h := range leases {
 		if err := h.release(ctx); err != nil {
 			j.log.WarnContext(ctx, "a lease was not given back; it expires", "lease", h.name, "err", err)
 		}

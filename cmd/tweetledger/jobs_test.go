@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"tweetledger/internal/metrics"
 	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
 	"tweetledger/ledger/engine"
 	"tweetledger/reconciliation"
 )
@@ -36,6 +38,12 @@ func (c *handClock) add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+}
+
+func (c *handClock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = t
 }
 
 // process opens a book as one "serve" does.
@@ -75,6 +83,84 @@ func (tornHistory) Messages(context.Context, time.Time, time.Time) iter.Seq2[pay
 
 func (tornHistory) Lookup(context.Context, []string) (map[string]reconciliation.Found, error) {
 	return nil, nil
+}
+
+// TestPayoutsArePreparedOnceADay: whichever of two processes comes first makes the day's
+// batch, from the hour on, on business days; one that stood still catches up.
+func TestPayoutsArePreparedOnceADay(t *testing.T) {
+	dir := t.TempDir()
+	if err := cheapSecrets(dir); err != nil {
+		t.Fatal(err)
+	}
+	clock := &handClock{now: time.Date(2026, 10, 23, 7, 0, 0, 0, time.UTC)} // a Friday
+	variables := map[string]string{"TWEETLEDGER_DB": "sqlite:" + filepath.Join(dir, "book.db"), "TWEETLEDGER_KEY": testKey,
+		"TWEETLEDGER_CONFIG": filepath.Join(dir, defaultConfig), "seal.pem": filepath.Join(dir, "seal.pem")}
+	tell := func(args ...string) string {
+		t.Helper()
+		var out bytes.Buffer
+		env := steered(clock.Now(), strings.NewReader(""), &out, &out, func(name string) string { return variables[name] })
+		if code := run(t.Context(), args, env); code != exitOK {
+			t.Fatalf("%s: exit code %d: %s", strings.Join(args, " "), code, out.String())
+		}
+		return out.String()
+	}
+	tell("init")
+	tell("seal", "keygen", "--out", variables["seal.pem"])
+	tell("payee", "add", "acf", "--name", "Action contre la Faim", "--iban", "FR1420041010050500013M02606", "--rhythm", "daily", "--actor", "anne")
+	tell("payee", "approve", "acf", "1", "--actor", "bruno")
+	donated := 0
+	donate := func() {
+		t.Helper()
+		donated++
+		tell("post", "--key", fmt.Sprintf("gift-%d", donated), "--label", "Gift", "--line", "cards-to-settle,payable:acf,1.00")
+	}
+	donate()
+	first, _ := process(t, variables, clock)
+	second, _ := process(t, variables, clock)
+	round := func(want int) {
+		t.Helper()
+		for _, j := range []*jobs{first, second, first} {
+			if _, err := j.payouts.run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := strings.Count(tell("payout", "list", "--format", "csv"), "tweetledger serve"); n != want {
+			t.Fatalf("at %s there are %d batches, want %d", clock.Now(), n, want)
+		}
+	}
+	paris := func(date string, hour, minute int) {
+		t.Helper()
+		d, err := ledger.ParseDate(date)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := d.Midnight(first.book.Location())
+		clock.set(time.Date(at.Year(), at.Month(), at.Day(), hour, minute, 0, 0, first.book.Location()))
+	}
+	round(0) // what is given on a day waits for the next
+	paris("2026-10-24", 9, 0)
+	round(0) // a Saturday
+	donate()
+	paris("2026-10-25", 2, 30) // a Sunday, on which summer time ends
+	round(0)
+	paris("2026-10-26", 5, 59)
+	round(0)
+	paris("2026-10-26", 6, 0)
+	round(1)
+	paris("2026-10-26", 23, 59)
+	donate()
+	round(1)
+	paris("2026-10-28", 10, 0) // nobody served on the 27th
+	round(2)
+	paris("2026-10-29", 10, 0)
+	round(2) // nothing was given
+	for text, ok := range map[string]bool{"": true, "00:00": true, "6h": false, "24:00": false} {
+		s := first.settings
+		s.Payouts.PrepareAt = text
+		if j, err := newPayoutJob(first.book, s, "x", first.log); (err == nil) != ok || (j == nil) != (text == "" || !ok) {
+			t.Errorf("prepare_at = %q gives %v, %v", text, j, err)
+		}
+	}
 }
 
 func gauge(t *testing.T, a *app, name string) float64 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"tweetledger/adapters/twitter"
@@ -27,15 +28,19 @@ func (a *app) payeeCommand() *cobra.Command {
 
 func (a *app) payeeAddCommand() *cobra.Command {
 	var n payments.NewPayee
-	var kind, rhythm, minimum, actor, reason string
+	var kind, rhythm, minimum, anchor, actor, reason string
+	var tiers []string
 	c := &cobra.Command{
 		Use: "add CODE", Short: "Propose a charity or business, which another person approves",
 		Long: `add proposes a charity or business under a short code. It is there, with an account of
 what it is owed, once another person has approved it with "payee approve". It cannot be
-paid out until its bank account is known. The commission is taken from each payout; the
-rhythm says how often it is paid out.`,
-		Example: `  tweetledger payee add acf --name "Action contre la Faim" --commission 150 --rhythm weekly`,
-		Args:    cobra.ExactArgs(1),
+paid out until its bank account is known. The commission is taken from each payout; each
+--tier names a lower rate for the part of a payout above an amount. The rhythm says how
+often it is paid out, counted from --anchor: on its day of the week, every second week
+from it, on its day of the month (or the month's last).`,
+		Example: `  tweetledger payee add acf --name "Action contre la Faim" --commission 150 --rhythm weekly
+  tweetledger payee add bakery --kind business --name "Aux bons pains" --commission 180 --tier 1000.00:120 --tier 5000.00:80 --vat 2000`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			service, _, err := a.openPayments(c.Context())
 			if err != nil {
@@ -44,6 +49,12 @@ rhythm says how often it is paid out.`,
 			n.Code, n.Kind, n.Rhythm = args[0], payments.PayeeKind(kind), payments.Rhythm(rhythm)
 			if n.CommissionMinimum, err = ledger.ParseAmount(minimum, service.Config().Currency); err != nil {
 				return fmt.Errorf("--commission-minimum: %w", err)
+			}
+			if n.Tiers, err = parseTiers(tiers, service.Config().Currency); err != nil {
+				return err
+			}
+			if n.Anchor, err = parseDate("--anchor", anchor); err != nil {
+				return err
 			}
 			p, err := service.ProposePayee(c.Context(), n, a.actor(actor), reason)
 			if err != nil {
@@ -59,7 +70,9 @@ rhythm says how often it is paid out.`,
 	c.Flags().StringVar(&n.BIC, "bic", "", "bank, BIC (optional)")
 	c.Flags().IntVar(&n.CommissionPoints, "commission", 0, "commission in hundredths of a percent: 150 is 1.5 %")
 	c.Flags().StringVar(&minimum, "commission-minimum", "0", "the least commission of a payout")
+	c.Flags().IntVar(&n.VATPoints, "vat", 0, "VAT on the commission, in hundredths of a percent: 2000 is 20 %")
 	c.Flags().StringVar(&rhythm, "rhythm", string(payments.Monthly), "daily, weekly, fortnightly or monthly")
+	tierFlags(c, &tiers, &anchor)
 	addressFlags(c, &n.Address)
 	c.Flags().StringVar(&reason, "reason", "new payee", "why, for the audit trail")
 	actorFlag(c, &actor)
@@ -81,7 +94,7 @@ and what the book owes them now.`,
 			}
 			var table reports.Table
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
-				table, err = payeeTable(ctx, tx)
+				table, err = payeeTable(ctx, tx, book.Today())
 				return err
 			})
 			if err != nil {
@@ -95,7 +108,7 @@ and what the book owes them now.`,
 	return c
 }
 
-func payeeTable(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
+func payeeTable(ctx context.Context, tx *sqldb.Tx, today ledger.Date) (reports.Table, error) {
 	table := reports.Table{
 		Name: "payees", Title: "Charities and businesses",
 		Columns: []reports.Column{
@@ -110,6 +123,14 @@ func payeeTable(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
 	if err != nil {
 		return reports.Table{}, err
 	}
+	ids := make([]uuid.UUID, len(payees))
+	for i, payee := range payees {
+		ids[i] = payee.ID
+	}
+	terms, err := payments.TermsOf(ctx, tx, ids)
+	if err != nil {
+		return reports.Table{}, err
+	}
 	for _, payee := range payees {
 		balance, err := engine.FindBalance(ctx, tx, payee.AccountID)
 		if err != nil {
@@ -121,7 +142,7 @@ func payeeTable(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
 		}
 		table.Rows = append(table.Rows, reports.Row{Cells: []any{
 			payee.Code, string(payee.Kind), payee.Name, string(payee.Status), payee.IBAN, string(payee.Rhythm),
-			percent(payee.CommissionPoints), handles(links), reports.Cash{Amount: balance.Posted(), Currency: balance.Currency},
+			termsText(payments.TermsOn(terms[payee.ID], today)), handles(links), reports.Cash{Amount: balance.Posted(), Currency: balance.Currency},
 		}})
 	}
 	return table, nil

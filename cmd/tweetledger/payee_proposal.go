@@ -73,14 +73,18 @@ payouts go where they went.`,
 }
 
 func (a *app) payeeTermsCommand() *cobra.Command {
-	var name, rhythm, minimum string
-	var points int
+	var name, rhythm, minimum, from, anchor string
+	var points, vat int
+	var tiers []string
 	var c *cobra.Command
 	c = a.changeCommand(&cobra.Command{
 		Use: "terms CODE", Short: "Propose another name, commission or rhythm of a charity or business",
 		Long: `terms proposes what is agreed with a charity or business; it counts once another person
-has approved it with "payee approve". What is not named stays.`,
-		Example: `  tweetledger payee terms acf --commission 120 --commission-minimum 0.50 --rhythm weekly --reason "contract of 2027"`,
+has approved it with "payee approve". What is not named stays; --tier "" takes the tiers
+away. Another commission counts for the payouts that are prepared from the day of its
+approval, or from --from where that is later.`,
+		Example: `  tweetledger payee terms acf --commission 120 --commission-minimum 0.50 --rhythm weekly --reason "contract of 2027"
+  tweetledger payee terms acf --commission 150 --tier 1000.00:100 --from 2027-01-01 --reason "contract of 2027"`,
 	}, func(service *payments.Service) (payments.PayeeChange, error) {
 		change := payments.PayeeChange{Name: name, Rhythm: payments.Rhythm(rhythm)}
 		if c.Flags().Changed("commission") {
@@ -93,12 +97,30 @@ has approved it with "payee approve". What is not named stays.`,
 			}
 			change.CommissionMinimum = &amount
 		}
-		return change, nil
+		if c.Flags().Changed("vat") {
+			change.VATPoints = &vat
+		}
+		var err error
+		if c.Flags().Changed("tier") {
+			parsed, err := parseTiers(tiers, service.Config().Currency)
+			if err != nil {
+				return change, err
+			}
+			change.Tiers = &parsed
+		}
+		if change.TermsFrom, err = parseDate("--from", from); err != nil {
+			return change, err
+		}
+		change.Anchor, err = parseDate("--anchor", anchor)
+		return change, err
 	})
 	c.Flags().StringVar(&name, "name", "", "full name")
 	c.Flags().IntVar(&points, "commission", 0, "commission in hundredths of a percent: 150 is 1.5 %")
 	c.Flags().StringVar(&minimum, "commission-minimum", "0", "the least commission of a payout")
+	c.Flags().IntVar(&vat, "vat", 0, "VAT on the commission, in hundredths of a percent: 2000 is 20 %")
+	c.Flags().StringVar(&from, "from", "", "the day from which another commission counts (default the day of its approval)")
 	c.Flags().StringVar(&rhythm, "rhythm", "", "daily, weekly, fortnightly or monthly")
+	tierFlags(c, &tiers, &anchor)
 	return c
 }
 
@@ -207,8 +229,16 @@ func valuesShown(v payments.PayeeValues) []shownValue {
 	address := strings.Trim(strings.Join([]string{where, town, v.Address.Country}, ", "), ", ")
 	return []shownValue{
 		{"kind", string(v.Kind)}, {"name", v.Name}, {"IBAN", v.IBAN}, {"BIC", v.BIC}, {"commission", percent(v.CommissionPoints)},
-		{"least commission", v.CommissionMinimum.Format(ledger.EUR)}, {"paid", string(v.Rhythm)}, {"address", address},
+		{"least commission", v.CommissionMinimum.Format(ledger.EUR)}, {"tiers", tiersText(v.Tiers)}, {"VAT on it", vatText(v.VATPoints)},
+		{"commission from", dateText(v.TermsFrom)}, {"paid", string(v.Rhythm)}, {"counted from", dateText(v.Anchor)}, {"address", address},
 	}
+}
+
+func dateText(d ledger.Date) string {
+	if d.IsZero() {
+		return ""
+	}
+	return d.String()
 }
 
 // parseProposal reads the number of a proposal.

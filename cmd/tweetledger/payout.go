@@ -11,6 +11,7 @@ import (
 	"tweetledger/adapters/bank"
 	"tweetledger/internal/payouts"
 	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
 	"tweetledger/reports"
 )
 
@@ -24,7 +25,7 @@ func (a *app) payoutCommand() *cobra.Command {
   export    writes the bank's file (pain.001.001.09)
   and "tweetledger statement import" books what the bank did`,
 	}
-	command.AddCommand(a.payoutPrepareCommand(), a.payoutListCommand(), a.payoutShowCommand(), a.payoutApproveCommand(),
+	command.AddCommand(a.payoutPrepareCommand(), a.payoutScheduleCommand(), a.payoutListCommand(), a.payoutShowCommand(), a.payoutApproveCommand(),
 		a.payoutExportCommand(), a.payoutCancelCommand())
 	return command
 }
@@ -32,12 +33,17 @@ func (a *app) payoutCommand() *cobra.Command {
 func (a *app) payoutPrepareCommand() *cobra.Command {
 	var r payouts.PrepareRequest
 	var until, execution, actor string
+	var all bool
 	c := &cobra.Command{
-		Use: "prepare [PAYEE…]", Short: "Gather what is due to payees (all, or those named) into a batch",
-		Long: `prepare gathers the donations that are due into a batch. Nothing is posted: another
-person approves the batch first. Who cannot be paid, for want of an IBAN say, is left
-out and named.`,
+		Use: "prepare [PAYEE…]", Short: "Gather what is due by rhythm, or to the payees named, into a batch",
+		Long: `prepare gathers donations into a batch: those that are due today by each payee's rhythm,
+which "payout schedule" shows; or, of the payees that are named (of all with --all), every
+donation until today. What is gathered by rhythm was given before the day of the rhythm:
+what comes in meanwhile waits for the next. Nothing is posted: another person approves the
+batch first. Who cannot be paid, for want of an IBAN say, is left out and named. The bank
+pays on a business day (TARGET): a date that is none moves to the next.`,
 		Example: `  tweetledger payout prepare
+  tweetledger payout prepare --all
   tweetledger payout prepare acf --until 2026-01-31 --execution-date 2026-02-02`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -52,7 +58,10 @@ out and named.`,
 			if err != nil {
 				return err
 			}
-			r.Payees, r.Actor = args, a.actor(actor)
+			if all && len(args) > 0 {
+				return ledger.Errorf(ledger.CodeInvalid, "name payees, or say --all, not both").InField("all")
+			}
+			r.Payees, r.ByRhythm, r.Actor = args, len(args) == 0 && !all, a.actor(actor)
 			result, err := service.Prepare(c.Context(), r)
 			if err != nil {
 				return err
@@ -69,7 +78,8 @@ out and named.`,
 		},
 	}
 	c.Flags().StringVar(&until, "until", "", "donations up to this date (default today)")
-	c.Flags().StringVar(&execution, "execution-date", "", "when the bank is to pay (default tomorrow)")
+	c.Flags().StringVar(&execution, "execution-date", "", "when the bank is to pay (default the next business day)")
+	c.Flags().BoolVar(&all, "all", false, "all payees, whatever their rhythm")
 	actorFlag(c, &actor)
 	return c
 }
@@ -78,7 +88,7 @@ func payoutTable(b payouts.Batch, list []payouts.Payout) reports.Table {
 	cash := func(p payouts.Payout) []any {
 		return []any{
 			reports.Cash{Amount: p.Gross, Currency: p.Currency}, reports.Cash{Amount: p.Commission, Currency: p.Currency},
-			reports.Cash{Amount: p.Net, Currency: p.Currency},
+			reports.Cash{Amount: p.VAT, Currency: p.Currency}, reports.Cash{Amount: p.Net, Currency: p.Currency},
 		}
 	}
 	table := reports.Table{
@@ -94,14 +104,14 @@ func payoutTable(b payouts.Batch, list []payouts.Payout) reports.Table {
 			{Name: "iban", Title: "IBAN", Kind: reports.Text}, {Name: "end_to_end_id", Title: "End-to-end id", Kind: reports.Text},
 			{Name: "state", Title: "State", Kind: reports.Text}, {Name: "donations", Title: "Donations", Kind: reports.Integer},
 			{Name: "gross", Title: "Gross", Kind: reports.Money}, {Name: "commission", Title: "Commission", Kind: reports.Money},
-			{Name: "net", Title: "Net", Kind: reports.Money},
+			{Name: "vat", Title: "VAT", Kind: reports.Money}, {Name: "net", Title: "Net", Kind: reports.Money},
 		},
 	}
 	for _, p := range list {
 		table.Rows = append(table.Rows, reports.Row{Cells: append([]any{
 			p.PayeeCode, p.Creditor.Name, p.Creditor.IBAN, p.EndToEndID, string(p.State), int64(p.Donations)}, cash(p)...)})
 	}
-	total := payouts.Payout{Gross: b.Gross, Commission: b.Commission, Net: b.Net, Currency: b.Currency}
+	total := payouts.Payout{Gross: b.Gross, Commission: b.Commission, VAT: b.VAT, Net: b.Net, Currency: b.Currency}
 	table.Rows = append(table.Rows, reports.Row{Total: true, Cells: append([]any{"Total", nil, nil, nil, nil, nil}, cash(total)...)})
 	return table
 }
@@ -133,14 +143,14 @@ cancelled.`,
 					{Name: "batch", Title: "Batch", Kind: reports.Text}, {Name: "state", Title: "State", Kind: reports.Text},
 					{Name: "execution_date", Title: "Execution", Kind: reports.Day}, {Name: "payouts", Title: "Payouts", Kind: reports.Integer},
 					{Name: "gross", Title: "Gross", Kind: reports.Money}, {Name: "commission", Title: "Commission", Kind: reports.Money},
-					{Name: "net", Title: "Net", Kind: reports.Money},
+					{Name: "vat", Title: "VAT", Kind: reports.Money}, {Name: "net", Title: "Net", Kind: reports.Money},
 					{Name: "prepared_by", Title: "Prepared by", Kind: reports.Text}, {Name: "approved_by", Title: "Approved by", Kind: reports.Text},
 				},
 			}
 			for _, b := range list {
 				table.Rows = append(table.Rows, reports.Row{Cells: []any{b.Reference, string(b.State), b.ExecutionDate, int64(b.Payouts),
 					reports.Cash{Amount: b.Gross, Currency: b.Currency}, reports.Cash{Amount: b.Commission, Currency: b.Currency},
-					reports.Cash{Amount: b.Net, Currency: b.Currency}, b.CreatedBy, b.ApprovedBy}})
+					reports.Cash{Amount: b.VAT, Currency: b.Currency}, reports.Cash{Amount: b.Net, Currency: b.Currency}, b.CreatedBy, b.ApprovedBy}})
 			}
 			return a.show(table, format, "")
 		},
@@ -187,8 +197,8 @@ func (a *app) payoutApproveCommand() *cobra.Command {
 	var actor string
 	c := &cobra.Command{
 		Use: "approve BATCH", Short: "Approve a batch that somebody else prepared, and post it",
-		Long: `approve posts the payouts of a batch: from what payees are owed, less commission, to
-payouts in transit. Who prepared a batch cannot approve it.`,
+		Long: `approve posts the payouts of a batch: from what payees are owed, less commission and
+VAT on it, to payouts in transit. Who prepared a batch cannot approve it.`,
 		Example: `  tweetledger payout approve PO-20261122-0001 --actor bruno`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -318,6 +318,9 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 		if w.settings.Verify.Interval > 0 {
 			every(dueInterval, "verify the book", w.jobs.verify)
 		}
+		if w.jobs.payouts != nil {
+			every(dueInterval, "prepare payouts", w.jobs.payouts.run)
+		}
 	}
 	if w.client != nil {
 		group.Go(func() error { return newWays(w).run(ctx) })

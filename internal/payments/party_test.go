@@ -22,7 +22,7 @@ func TestSetupTwice(t *testing.T) {
 		w.read(func(ctx context.Context, tx *sqldb.Tx) error {
 			chart, err := engine.Chart(ctx, tx, w.Engine().Today())
 			must(t, err)
-			if chart[ledger.CustomerEMoney].Number != "467100" || chart[ledger.CharityPayable].Number != "4672" || len(chart) != 13 {
+			if chart[ledger.CustomerEMoney].Number != "467100" || chart[ledger.CharityPayable].Number != "4672" || len(chart) != 14 {
 				t.Fatalf("chart is %+v", chart)
 			}
 			for _, code := range []string{"cards-to-settle", "safeguarding-account", "own-account", "unclaimed-payments", "payouts-in-transit",

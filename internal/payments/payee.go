@@ -34,13 +34,12 @@ type Payee struct {
 	AccountID uuid.UUID // account in the ledger, code PayableCode(Code)
 	IBAN      string    // without blanks; empty: nothing can be paid out yet
 	BIC       string    // may be empty
-	// CommissionPoints is the commission in hundredths of a percent of what is paid
-	// out; CommissionMinimum, in minor units, is taken where that comes to less.
-	CommissionPoints  int
-	CommissionMinimum ledger.Amount
-	Rhythm            Rhythm
-	Address           Address
-	CreatedAt         time.Time
+	// Rhythm counts from Anchor: its day of the week, every second week from it, its
+	// day of the month.
+	Rhythm    Rhythm
+	Anchor    ledger.Date
+	Address   Address
+	CreatedAt time.Time
 }
 
 // NewPayee is what is known of a charity or business that staff enrol.
@@ -50,11 +49,18 @@ type NewPayee struct {
 	Name              string
 	IBAN              string // blanks are removed; empty: given later
 	BIC               string
-	CommissionPoints  int // 0 to 10000
+	CommissionPoints  int // as in Terms; 0 to 10000
 	CommissionMinimum ledger.Amount
-	Rhythm            Rhythm // empty: Monthly
+	Tiers             []CommissionTier
+	VATPoints         int
+	Rhythm            Rhythm      // empty: Monthly
+	Anchor            ledger.Date // zero: DefaultAnchor
 	Address           Address
 }
+
+// DefaultAnchor is what rhythms count from where nothing else is agreed: a Monday and
+// the first of its month.
+var DefaultAnchor = ledger.Date{Year: 2024, Month: time.January, Day: 1}
 
 // PayableCode returns the code of the account in the ledger that says what a
 // payee is owed.
@@ -73,15 +79,16 @@ func (n *NewPayee) normalise() error {
 	if n.Rhythm == "" {
 		n.Rhythm = Monthly
 	}
+	if n.Anchor.IsZero() {
+		n.Anchor = DefaultAnchor
+	}
 	switch {
 	case !payeeCodePattern.MatchString(n.Code):
 		return invalid("code", "%q is not a payee code: 1 to 32 of a-z 0-9 -, starting with a letter or digit", clip(n.Code))
 	case n.Kind != Charity && n.Kind != Business:
 		return invalid("kind", "%q is not a kind of payee; use charity or business", clip(string(n.Kind)))
-	case n.CommissionPoints < 0 || n.CommissionPoints > 10_000:
-		return invalid("commission_points", "the commission must be 0 to 10000 hundredths of a percent, not %d", n.CommissionPoints)
-	case n.CommissionMinimum < 0:
-		return invalid("commission_minimum", "the minimum must not be below zero")
+	case n.Anchor.Before(ledger.MinEffectiveDate) || ledger.MaxEffectiveDate.Before(n.Anchor):
+		return invalid("anchor", "a rhythm cannot count from %s; give a day between %s and %s", n.Anchor, ledger.MinEffectiveDate, ledger.MaxEffectiveDate)
 	case n.Rhythm != Daily && n.Rhythm != Weekly && n.Rhythm != Fortnightly && n.Rhythm != Monthly:
 		return invalid("rhythm", "%q is not a rhythm; use daily, weekly, fortnightly or monthly", clip(string(n.Rhythm)))
 	}
@@ -90,6 +97,12 @@ func (n *NewPayee) normalise() error {
 	}
 	if err := n.Address.validate(); err != nil {
 		return err
+	}
+	if err := n.terms().validate(); err != nil {
+		return err
+	}
+	if len(n.Tiers) == 0 {
+		n.Tiers = nil
 	}
 	var err error
 	n.IBAN, n.BIC, err = bankAccount(n.IBAN, n.BIC)
@@ -114,13 +127,13 @@ func bankAccount(iban, bic string) (string, string, error) {
 	return iban, bic, nil
 }
 
-const payeeColumns = `id, code, kind, name, status, account_id, COALESCE(iban, ''), COALESCE(bic, ''), commission_points,
-	commission_minimum, rhythm, street, building, post_code, town, country, created_at`
+const payeeColumns = `id, code, kind, name, status, account_id, COALESCE(iban, ''), COALESCE(bic, ''),
+	rhythm, anchor, street, building, post_code, town, country, created_at`
 
 func scanPayee(rows *sqldb.Rows) (Payee, error) {
 	var p Payee
-	err := rows.Scan(&p.ID, &p.Code, &p.Kind, &p.Name, &p.Status, &p.AccountID, &p.IBAN, &p.BIC, &p.CommissionPoints,
-		&p.CommissionMinimum, &p.Rhythm, &p.Address.Street, &p.Address.Building, &p.Address.PostCode, &p.Address.Town, &p.Address.Country, &p.CreatedAt)
+	err := rows.Scan(&p.ID, &p.Code, &p.Kind, &p.Name, &p.Status, &p.AccountID, &p.IBAN, &p.BIC,
+		&p.Rhythm, &p.Anchor, &p.Address.Street, &p.Address.Building, &p.Address.PostCode, &p.Address.Town, &p.Address.Country, &p.CreatedAt)
 	return p, err
 }
 
@@ -134,11 +147,11 @@ func (s *Service) enrolPayee(ctx context.Context, tx *sqldb.Tx, p Payee) (Payee,
 		return Payee{}, fmt.Errorf("open the account: %w", err)
 	}
 	p.AccountID = account.ID
-	_, err = tx.Exec(ctx, `INSERT INTO payees (id, code, kind, name, status, account_id, iban, bic, commission_points, commission_minimum, rhythm, created_at,
+	_, err = tx.Exec(ctx, `INSERT INTO payees (id, code, kind, name, status, account_id, iban, bic, rhythm, anchor, created_at,
 			street, building, post_code, town, country)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
 		p.ID, p.Code, string(p.Kind), p.Name, string(p.Status), p.AccountID, sqldb.NullText(p.IBAN), sqldb.NullText(p.BIC),
-		int64(p.CommissionPoints), int64(p.CommissionMinimum), string(p.Rhythm), p.CreatedAt,
+		string(p.Rhythm), p.Anchor, p.CreatedAt,
 		p.Address.Street, p.Address.Building, p.Address.PostCode, p.Address.Town, p.Address.Country)
 	if err != nil {
 		return Payee{}, fmt.Errorf("store the payee: %w", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,14 +38,20 @@ const (
 
 // PayeeValues are what two persons decide on.
 type PayeeValues struct {
-	Kind              PayeeKind     `json:"kind"`
-	Name              string        `json:"name"`
-	IBAN              string        `json:"iban"`
-	BIC               string        `json:"bic"`
-	CommissionPoints  int           `json:"commission_points"`
-	CommissionMinimum ledger.Amount `json:"commission_minimum"` // in minor units
-	Rhythm            Rhythm        `json:"rhythm"`
-	Address           Address       `json:"address"`
+	Kind              PayeeKind        `json:"kind"`
+	Name              string           `json:"name"`
+	IBAN              string           `json:"iban"`
+	BIC               string           `json:"bic"`
+	CommissionPoints  int              `json:"commission_points"`
+	CommissionMinimum ledger.Amount    `json:"commission_minimum"` // in minor units
+	Tiers             []CommissionTier `json:"tiers"`
+	VATPoints         int              `json:"vat_points"`
+	// TermsFrom is the day from which the commission counts, or the day of the
+	// approval where that is later; zero in proposals of before there was one.
+	TermsFrom ledger.Date `json:"terms_from,omitzero"`
+	Rhythm    Rhythm      `json:"rhythm"`
+	Anchor    ledger.Date `json:"anchor,omitzero"`
+	Address   Address     `json:"address"`
 }
 
 // PayeeProposal is what one person wants, and what another one has decided.
@@ -69,23 +77,39 @@ type PayeeChange struct {
 	BIC               string
 	CommissionPoints  *int
 	CommissionMinimum *ledger.Amount
+	Tiers             *[]CommissionTier
+	VATPoints         *int
+	TermsFrom         ledger.Date // of a change of the commission; zero: from its approval on
 	Rhythm            Rhythm
+	Anchor            ledger.Date
 	Address           *Address
 }
 
-func (p Payee) values() PayeeValues {
-	return PayeeValues{Kind: p.Kind, Name: p.Name, IBAN: p.IBAN, BIC: p.BIC, CommissionPoints: p.CommissionPoints,
-		CommissionMinimum: p.CommissionMinimum, Rhythm: p.Rhythm, Address: p.Address}
+// values returns what is known of a payee, with the terms that were agreed last.
+func (p Payee) values(ctx context.Context, tx *sqldb.Tx) (PayeeValues, error) {
+	terms, err := termsOf(ctx, tx, p.ID)
+	last := terms[len(terms)-1]
+	return PayeeValues{Kind: p.Kind, Name: p.Name, IBAN: p.IBAN, BIC: p.BIC, CommissionPoints: last.Points, CommissionMinimum: last.Minimum,
+		Tiers: last.Tiers, VATPoints: last.VATPoints, TermsFrom: last.ValidFrom, Rhythm: p.Rhythm, Anchor: p.Anchor, Address: p.Address}, err
 }
 
 func (v PayeeValues) payee(code string) NewPayee {
-	return NewPayee{Code: code, Kind: v.Kind, Name: v.Name, IBAN: v.IBAN, BIC: v.BIC, CommissionPoints: v.CommissionPoints,
-		CommissionMinimum: v.CommissionMinimum, Rhythm: v.Rhythm, Address: v.Address}
+	return NewPayee{Code: code, Kind: v.Kind, Name: v.Name, IBAN: v.IBAN, BIC: v.BIC, CommissionPoints: v.CommissionPoints, CommissionMinimum: v.CommissionMinimum,
+		Tiers: v.Tiers, VATPoints: v.VATPoints, Rhythm: v.Rhythm, Anchor: v.Anchor, Address: v.Address}
 }
 
-func (n NewPayee) values() PayeeValues {
-	return PayeeValues{Kind: n.Kind, Name: n.Name, IBAN: n.IBAN, BIC: n.BIC, CommissionPoints: n.CommissionPoints,
-		CommissionMinimum: n.CommissionMinimum, Rhythm: n.Rhythm, Address: n.Address}
+// values returns what a payee is to be, with terms that count from a day on.
+func (n NewPayee) values(termsFrom ledger.Date) PayeeValues {
+	return PayeeValues{Kind: n.Kind, Name: n.Name, IBAN: n.IBAN, BIC: n.BIC, CommissionPoints: n.CommissionPoints, CommissionMinimum: n.CommissionMinimum,
+		Tiers: n.Tiers, VATPoints: n.VATPoints, TermsFrom: termsFrom, Rhythm: n.Rhythm, Anchor: n.Anchor, Address: n.Address}
+}
+
+func (v PayeeValues) equal(other PayeeValues) bool { return reflect.DeepEqual(v, other) }
+
+// sameTerms reports whether both take the same commission, whenever it counts from.
+func (v PayeeValues) sameTerms(other PayeeValues) bool {
+	return v.CommissionPoints == other.CommissionPoints && v.CommissionMinimum == other.CommissionMinimum && slices.Equal(v.Tiers, other.Tiers) &&
+		v.VATPoints == other.VATPoints
 }
 
 // ProposePayee proposes a charity or business. Where the same was proposed before, or
@@ -95,7 +119,7 @@ func (s *Service) ProposePayee(ctx context.Context, n NewPayee, actor, reason st
 	if err := n.normalise(); err != nil {
 		return PayeeProposal{}, err
 	}
-	p := PayeeProposal{Code: n.Code, Kind: ProposalEnrolment, New: n.values(), ProposedBy: actor, Reason: reason}
+	p := PayeeProposal{Code: n.Code, Kind: ProposalEnrolment, New: n.values(s.engine.Today()), ProposedBy: actor, Reason: reason}
 	return s.propose(ctx, p, func(ctx context.Context, tx *sqldb.Tx, p *PayeeProposal) (bool, error) {
 		before, err := FindPayee(ctx, tx, p.Code)
 		if ledger.CodeOf(err) == ledger.CodeNotFound {
@@ -104,7 +128,9 @@ func (s *Service) ProposePayee(ctx context.Context, n NewPayee, actor, reason st
 		if err == nil && (before.Kind != p.New.Kind || before.Name != p.New.Name) {
 			err = ledger.Errorf(ledger.CodeConflict, "%s is the code of another payee; choose another", p.Code).InField("code")
 		}
-		p.New = before.values()
+		if err == nil {
+			p.New, err = before.values(ctx, tx)
+		}
 		return false, err
 	})
 }
@@ -121,11 +147,20 @@ func (s *Service) ProposePayeeChange(ctx context.Context, code string, change Pa
 			if err := mayBecome(payee.Status, payee.Code); err != nil {
 				return false, err
 			}
-			p.Old = payee.values()
+			if p.Old, err = payee.values(ctx, tx); err != nil {
+				return false, err
+			}
 			n := change.apply(p.Old).payee(p.Code)
-			err = n.normalise()
-			p.New = n.values()
-			return p.New != p.Old, err
+			if err := n.normalise(); err != nil {
+				return false, err
+			}
+			p.New = n.values(p.Old.TermsFrom)
+			if !p.New.sameTerms(p.Old) {
+				if p.New.TermsFrom, err = newTermsFrom(change.TermsFrom, p.Old.TermsFrom, s.engine.Today()); err != nil {
+					return false, err
+				}
+			}
+			return !p.New.equal(p.Old), nil
 		})
 }
 
@@ -142,8 +177,17 @@ func (c PayeeChange) apply(v PayeeValues) PayeeValues {
 	if c.CommissionMinimum != nil {
 		v.CommissionMinimum = *c.CommissionMinimum
 	}
+	if c.Tiers != nil {
+		v.Tiers = *c.Tiers
+	}
+	if c.VATPoints != nil {
+		v.VATPoints = *c.VATPoints
+	}
 	if c.Rhythm != "" {
 		v.Rhythm = c.Rhythm
+	}
+	if !c.Anchor.IsZero() {
+		v.Anchor = c.Anchor
 	}
 	if c.Address != nil {
 		v.Address = *c.Address
@@ -174,7 +218,7 @@ func (s *Service) propose(ctx context.Context, p PayeeProposal, look func(contex
 			return err
 		}
 		if len(waiting) > 0 {
-			if waiting[0].Kind == made.Kind && waiting[0].New == made.New && waiting[0].ProposedBy == made.ProposedBy {
+			if waiting[0].Kind == made.Kind && waiting[0].New.equal(made.New) && waiting[0].ProposedBy == made.ProposedBy {
 				made = waiting[0]
 				return nil
 			}
@@ -290,9 +334,12 @@ func (s *Service) putIntoForce(ctx context.Context, tx *sqldb.Tx, p PayeeProposa
 	event := PartyEvent{At: p.DecidedAt, Actor: p.DecidedBy, Event: "enrolled", Reason: clipReason(fmt.Sprintf("proposal %d by %s: %s", p.Number, p.ProposedBy, p.Reason))}
 	if p.Kind == ProposalEnrolment {
 		made.Code, made.Kind, made.Name, made.Status, made.IBAN, made.BIC = n.Code, n.Kind, n.Name, Open, n.IBAN, n.BIC
-		made.CommissionPoints, made.CommissionMinimum, made.Rhythm, made.Address = n.CommissionPoints, n.CommissionMinimum, n.Rhythm, n.Address
+		made.Rhythm, made.Anchor, made.Address = n.Rhythm, n.Anchor, n.Address
 		made, err := s.enrolPayee(ctx, tx, made)
 		if err != nil {
+			return err
+		}
+		if err := s.agreeOnTerms(ctx, tx, made.ID, n.terms(), p); err != nil {
 			return err
 		}
 		return recordPartyEvent(ctx, tx, made.ID, event)
@@ -301,15 +348,27 @@ func (s *Service) putIntoForce(ctx context.Context, tx *sqldb.Tx, p PayeeProposa
 	if err != nil {
 		return err
 	}
-	if payee.values() != p.Old || payee.Status == Closed {
+	now, err := payee.values(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if p.Old.TermsFrom.IsZero() { // proposed before there was such a day, and before there were anchors
+		p.Old.TermsFrom, p.Old.Anchor = now.TermsFrom, now.Anchor
+	}
+	if !now.equal(p.Old) || payee.Status == Closed {
 		return ledger.Errorf(ledger.CodeConflict, "%s is not any more what it was when the change was proposed; reject it and propose anew", p.Code).InField("code")
 	}
-	_, err = tx.Exec(ctx, `UPDATE payees SET name = $1, iban = $2, bic = $3, commission_points = $4, commission_minimum = $5, rhythm = $6,
-			street = $7, building = $8, post_code = $9, town = $10, country = $11 WHERE id = $12`,
-		n.Name, sqldb.NullText(n.IBAN), sqldb.NullText(n.BIC), int64(n.CommissionPoints), int64(n.CommissionMinimum), string(n.Rhythm),
+	_, err = tx.Exec(ctx, `UPDATE payees SET name = $1, iban = $2, bic = $3, rhythm = $4, anchor = $5,
+			street = $6, building = $7, post_code = $8, town = $9, country = $10 WHERE id = $11`,
+		n.Name, sqldb.NullText(n.IBAN), sqldb.NullText(n.BIC), string(n.Rhythm), n.Anchor,
 		n.Address.Street, n.Address.Building, n.Address.PostCode, n.Address.Town, n.Address.Country, payee.ID)
 	if err != nil {
 		return fmt.Errorf("change payee %s: %w", p.Code, err)
+	}
+	if !p.New.sameTerms(p.Old) {
+		if err := s.agreeOnTerms(ctx, tx, payee.ID, n.terms(), p); err != nil {
+			return err
+		}
 	}
 	event.Event = "changed"
 	return recordPartyEvent(ctx, tx, payee.ID, event)

@@ -94,8 +94,11 @@ func TestChangesOfAPayeeTakeTwoPersons(t *testing.T) {
 		}
 		after, err := w.ChangePayee(w.ctx, "acf", change, "anne", "bruno", "new contract")
 		must(t, err)
-		if after.IBAN != account || after.BIC != "COBADEFF" || after.CommissionPoints != 200 || after.CommissionMinimum != 50 || after.Rhythm != payments.Daily || after.Name != before.Name {
+		if after.IBAN != account || after.BIC != "COBADEFF" || after.Rhythm != payments.Daily || after.Name != before.Name {
 			t.Fatalf("changed to %+v", after)
+		}
+		if terms := w.terms("acf"); len(terms) != 2 || terms[1].Points != 200 || terms[1].Minimum != 50 {
+			t.Fatalf("changed the terms to %+v", terms)
 		}
 		p, err = w.ProposePayeeChange(w.ctx, "acf", change, "anne", "once more")
 		if must(t, err); p.State != payments.ProposalApproved {

@@ -125,13 +125,15 @@ const (
 	AccountCommissions        = "commissions"
 	AccountCardFees           = "card-fees"
 	AccountCustomerReceivable = "customer-receivable"
+	// AccountVAT is opened with the first terms that have VAT on the commission:
+	// payment services are exempt unless a bank has opted for it (CGI art. 261 C, 260 B).
+	AccountVAT = "vat-collected"
 )
 
 // systemAccounts returns the accounts that every book has.
 func systemAccounts(currency ledger.Currency) []ledger.Account {
 	account := func(code, name string, category ledger.Category, side ledger.Side) ledger.Account {
-		return ledger.Account{ID: ledger.SystemAccountID(code), Code: code, Name: name, Category: category, Side: side,
-			Currency: currency, Shards: systemShards, Status: ledger.AccountOpen}
+		return systemAccount(code, name, category, side, currency)
 	}
 	return []ledger.Account{
 		account(AccountCardsToSettle, "Cards to be settled", ledger.CardsToSettle, ledger.Debit),
@@ -146,10 +148,15 @@ func systemAccounts(currency ledger.Currency) []ledger.Account {
 	}
 }
 
-// IsSystemAccount reports whether an account is one that every book has: the
-// service posts to it, whatever else is posted there.
+func systemAccount(code, name string, category ledger.Category, side ledger.Side, currency ledger.Currency) ledger.Account {
+	return ledger.Account{ID: ledger.SystemAccountID(code), Code: code, Name: name, Category: category, Side: side,
+		Currency: currency, Shards: systemShards, Status: ledger.AccountOpen}
+}
+
+// IsSystemAccount reports whether an account is one that every book has, or AccountVAT:
+// the service posts to it, whatever else is posted there.
 func IsSystemAccount(code string) bool {
-	return slices.ContainsFunc(systemAccounts(ledger.EUR), func(a ledger.Account) bool { return a.Code == code })
+	return code == AccountVAT || slices.ContainsFunc(systemAccounts(ledger.EUR), func(a ledger.Account) bool { return a.Code == code })
 }
 
 // systemShards spreads the balance rows of the accounts that all customers' money

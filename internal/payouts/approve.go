@@ -16,7 +16,7 @@ import (
 func PayoutKey(endToEndID string) string { return "payout:" + endToEndID }
 
 // Approve lets a prepared batch go: for each payout it posts Dr payable (gross) /
-// Cr payouts in transit (net) and Cr commissions. It takes another person than the
+// Cr payouts in transit (net), Cr commissions and Cr VAT collected. It takes another person than the
 // one who prepared the batch (CodeForbidden). A batch whose facts have changed
 // since (a donation was reversed, the payee's account is another one, the
 // execution date has passed) is refused with CodeConflict and must be prepared
@@ -94,6 +94,9 @@ func approvalOf(b Batch, p Payout, today ledger.Date) ledger.PostRequest {
 	}
 	if p.Commission > 0 {
 		r.Postings = append(r.Postings, ledger.Posting{Debit: p.AccountID, Credit: a.commissions, Amount: p.Commission, Currency: p.Currency})
+	}
+	if p.VAT > 0 {
+		r.Postings = append(r.Postings, ledger.Posting{Debit: p.AccountID, Credit: a.vat, Amount: p.VAT, Currency: p.Currency})
 	}
 	return r
 }

@@ -31,14 +31,15 @@ type Batch struct {
 	State         BatchState
 	Currency      ledger.Currency
 	PreparedOn    ledger.Date
-	Until         ledger.Date // donations up to this date were gathered
+	Until         ledger.Date // donations up to this date at most were gathered
 	ExecutionDate ledger.Date
 	MessageID     string // of the payment file
 	Debtor        Party  // as it was when the batch was prepared
 	Payouts       int
 	Gross         ledger.Amount
 	Commission    ledger.Amount
-	Net           ledger.Amount
+	VAT           ledger.Amount // on the commission
+	Net           ledger.Amount // Gross less Commission and VAT
 	CreatedBy     string
 	CreatedAt     time.Time
 	ApprovedBy    string // empty until then, as the others
@@ -51,7 +52,7 @@ type Batch struct {
 }
 
 const batchColumns = `id, reference, state, currency, prepared_on, until_date, execution_date, message_id,
-	debtor_name, debtor_iban, debtor_bic, payouts, gross, commission, net, created_by, created_at,
+	debtor_name, debtor_iban, debtor_bic, payouts, gross, commission, vat, net, created_by, created_at,
 	COALESCE(approved_by, ''), approved_at, COALESCE(exported_by, ''), exported_at,
 	COALESCE(cancelled_by, ''), cancelled_at, file_hash`
 
@@ -59,7 +60,7 @@ func scanBatch(rows *sqldb.Rows) (Batch, error) {
 	var b Batch
 	var hash []byte
 	err := rows.Scan(&b.ID, &b.Reference, &b.State, &b.Currency, &b.PreparedOn, &b.Until, &b.ExecutionDate, &b.MessageID,
-		&b.Debtor.Name, &b.Debtor.IBAN, &b.Debtor.BIC, &b.Payouts, &b.Gross, &b.Commission, &b.Net, &b.CreatedBy, &b.CreatedAt,
+		&b.Debtor.Name, &b.Debtor.IBAN, &b.Debtor.BIC, &b.Payouts, &b.Gross, &b.Commission, &b.VAT, &b.Net, &b.CreatedBy, &b.CreatedAt,
 		&b.ApprovedBy, &b.ApprovedAt, &b.ExportedBy, &b.ExportedAt, &b.CancelledBy, &b.CancelledAt, &hash)
 	copy(b.FileHash[:], hash)
 	return b, err

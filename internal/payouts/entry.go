@@ -254,6 +254,9 @@ func (s *Service) post(ctx context.Context, tx *sqldb.Tx, st StoredStatement, e 
 		if p.Commission > 0 {
 			posting(a.commissions, p.AccountID, p.Commission)
 		}
+		if p.VAT > 0 {
+			posting(a.vat, p.AccountID, p.VAT)
+		}
 	case e.Amount > 0:
 		r.Label = "Money in to be explained"
 		posting(a.safeguarding, a.suspense, e.Amount)

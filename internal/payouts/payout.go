@@ -37,7 +37,8 @@ type Payout struct {
 	Donations  int
 	Gross      ledger.Amount
 	Commission ledger.Amount
-	Net        ledger.Amount // Gross less Commission: what the payee gets
+	VAT        ledger.Amount // on the commission
+	Net        ledger.Amount // Gross less Commission and VAT: what the payee gets
 	EndToEndID string        // unique for ever
 	Creditor   Party         // as it was when the batch was prepared
 	Remittance string
@@ -53,7 +54,7 @@ type Payout struct {
 }
 
 const payoutSelect = `SELECT p.id, p.batch_id, b.reference, p.ordinal, p.payee_id, y.code, p.account_id, p.currency, p.donations, p.gross, p.commission,
-	p.net, p.end_to_end_id, p.creditor_name, p.creditor_iban, p.creditor_bic, p.remittance, p.state, p.transaction_id, p.cancel_transaction_id,
+	p.vat, p.net, p.end_to_end_id, p.creditor_name, p.creditor_iban, p.creditor_bic, p.remittance, p.state, p.transaction_id, p.cancel_transaction_id,
 	p.settlement_transaction_id, p.return_transaction_id, p.approved_on, p.cancelled_on, p.settled_on, p.returned_on, p.return_reason,
 	COALESCE(s.statement_id, ''), COALESCE(e.reference, '')
 	FROM payouts AS p
@@ -65,7 +66,7 @@ const payoutSelect = `SELECT p.id, p.batch_id, b.reference, p.ordinal, p.payee_i
 func scanPayout(rows *sqldb.Rows) (Payout, error) {
 	var p Payout
 	err := rows.Scan(&p.ID, &p.BatchID, &p.Batch, &p.Ordinal, &p.PayeeID, &p.PayeeCode, &p.AccountID, &p.Currency, &p.Donations, &p.Gross, &p.Commission,
-		&p.Net, &p.EndToEndID, &p.Creditor.Name, &p.Creditor.IBAN, &p.Creditor.BIC, &p.Remittance, &p.State, &p.TransactionID, &p.CancelTransactionID,
+		&p.VAT, &p.Net, &p.EndToEndID, &p.Creditor.Name, &p.Creditor.IBAN, &p.Creditor.BIC, &p.Remittance, &p.State, &p.TransactionID, &p.CancelTransactionID,
 		&p.SettlementTransactionID, &p.ReturnTransactionID, &p.ApprovedOn, &p.CancelledOn, &p.SettledOn, &p.ReturnedOn, &p.ReturnReason,
 		&p.BankStatement, &p.BankReference)
 	return p, err

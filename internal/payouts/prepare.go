@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/shopspring/decimal"
 
 	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
@@ -29,9 +28,15 @@ const (
 
 // PrepareRequest asks for a batch.
 type PrepareRequest struct {
-	Payees        []string    // codes; empty: all payees
-	Until         ledger.Date // donations up to and including it; zero: today
-	ExecutionDate ledger.Date // when the bank is to pay; zero: tomorrow
+	Payees []string // codes; empty: all payees
+	// ByRhythm gathers only what is due by each payee's rhythm: the donations until
+	// its LastOccurrence. What an earlier batch has missed, or what came back, is due
+	// at once.
+	ByRhythm bool
+	Until    ledger.Date // donations up to and including it; zero: today
+	// ExecutionDate is when the bank is to pay; zero: tomorrow. Where it is no
+	// business day the next one is taken.
+	ExecutionDate ledger.Date
 	Actor         string
 }
 
@@ -75,6 +80,7 @@ func (s *Service) Prepare(ctx context.Context, r PrepareRequest) (PrepareResult,
 	if err := checkActor(r.Actor); err != nil {
 		return PrepareResult{}, err
 	}
+	r.ExecutionDate = BusinessDayFrom(r.ExecutionDate)
 	id, err := s.newID()
 	if err != nil {
 		return PrepareResult{}, err
@@ -115,6 +121,7 @@ type gathering struct {
 type collected struct {
 	Payout
 	kind  payments.PayeeKind
+	until ledger.Date // of its donations, at most
 	items []Item
 }
 
@@ -155,6 +162,9 @@ func (g gathering) run(ctx context.Context, tx *sqldb.Tx) (PrepareResult, error)
 	case len(result.Refused) > 1:
 		first := result.Refused[0]
 		return PrepareResult{}, ledger.Errorf(first.Err.Code, "none of the %d payees that are owed money can be paid; the first: %w", len(result.Refused), first.Err).InField("payees")
+	}
+	if g.request.ByRhythm {
+		return PrepareResult{}, ledger.Errorf(ledger.CodeNotFound, "nothing is due by rhythm on %s; \"tweetledger payout schedule\" shows what is when, and payees that are named are paid out at any time", g.today)
 	}
 	return PrepareResult{}, ledger.Errorf(ledger.CodeNotFound, "no donation of %s or before is due; what is in a batch already is in \"tweetledger payout list\"", g.request.Until)
 }
@@ -204,7 +214,13 @@ func (g gathering) eachPayee(ctx context.Context, tx *sqldb.Tx, visit func(payme
 // there are more. Without donations the payout is empty. A ledger.Error is why
 // the payee cannot be paid.
 func (g gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Payee, room int) (c collected, left bool, err error) {
-	items, err := g.due(ctx, tx, payee.AccountID, room+1)
+	until := g.request.Until
+	if g.request.ByRhythm {
+		if last := LastOccurrence(payee.Rhythm, payee.Anchor, g.today).Until; last.Before(until) {
+			until = last
+		}
+	}
+	items, err := g.due(ctx, tx, payee.AccountID, until, room+1)
 	if err != nil || len(items) == 0 {
 		return collected{}, false, err
 	}
@@ -218,7 +234,11 @@ func (g gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Paye
 			return collected{}, false, err
 		}
 	}
-	commission := Commission(gross, payee.CommissionPoints, payee.CommissionMinimum)
+	terms, err := payments.TermsOf(ctx, tx, []uuid.UUID{payee.ID})
+	if err != nil {
+		return collected{}, false, err
+	}
+	commission, vat := payments.TermsOn(terms[payee.ID], g.today).Commission(gross)
 	switch {
 	case payee.Status != payments.Open:
 		return collected{}, false, ledger.Errorf(ledger.CodeForbidden, "%s is %s; its %s %s stay until it is open again",
@@ -226,9 +246,9 @@ func (g gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Paye
 	case payee.IBAN == "":
 		return collected{}, false, ledger.Errorf(ledger.CodeInvalid, "%s has no IBAN to pay %s %s to; enter one and prepare again",
 			payee.Code, gross.Format(g.currency), g.currency).InField("payee." + payee.Code)
-	case commission >= gross:
+	case commission >= gross || vat >= gross-commission:
 		return collected{}, false, ledger.Errorf(ledger.CodeInvalid, "%s is owed %s %s, which its commission of %s would eat up; wait for more donations",
-			payee.Code, gross.Format(g.currency), g.currency, commission.Format(g.currency)).InField("payee." + payee.Code)
+			payee.Code, gross.Format(g.currency), g.currency, (commission + vat).Format(g.currency)).InField("payee." + payee.Code)
 	}
 	if err := g.covered(ctx, tx, payee, gross); err != nil {
 		return collected{}, false, err
@@ -236,35 +256,28 @@ func (g gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Paye
 	return collected{
 		Payout: Payout{
 			BatchID: g.id, PayeeID: payee.ID, PayeeCode: payee.Code, AccountID: payee.AccountID, Currency: g.currency, Donations: len(items),
-			Gross: gross, Commission: commission, Net: gross - commission, State: Prepared,
+			Gross: gross, Commission: commission, VAT: vat, Net: gross - commission - vat, State: Prepared,
 			Creditor: Party{Name: payee.Name, IBAN: payee.IBAN, BIC: payee.BIC},
 		},
 		kind:  payee.Kind,
+		until: until,
 		items: items,
 	}, left, nil
 }
 
-// Commission is what is kept of a payout of gross minor units: points hundredths
-// of a percent, rounded half up to the minor unit, and at least minimum.
-func Commission(gross ledger.Amount, points int, minimum ledger.Amount) ledger.Amount {
-	const inOne = 4 // a hundredth of a percent is 10⁻⁴
-	share := decimal.NewFromInt(int64(gross)).Mul(decimal.NewFromInt(int64(points))).Shift(-inOne)
-	return max(ledger.Amount(share.Round(0).IntPart()), minimum)
-}
-
-// due reads the donations to a payee that no live payout has: at most limit, the
-// oldest first. What credits the account from the accounts that payouts
+// due reads the donations to a payee until a day that no live payout has: at most
+// limit, the oldest first. What credits the account from the accounts that payouts
 // themselves go through is no donation: it is a return or the undoing of an
 // approval, whose donations are due again by themselves.
-func (g gathering) due(ctx context.Context, tx *sqldb.Tx, account uuid.UUID, limit int) ([]Item, error) {
+func (g gathering) due(ctx context.Context, tx *sqldb.Tx, account uuid.UUID, until ledger.Date, limit int) ([]Item, error) {
 	a := accounts()
 	items, err := sqldb.Collect(ctx, tx, fmt.Sprintf(`SELECT d.transaction_id, d.ordinal, d.amount, g.effective_date
 		FROM accounts AS a JOIN postings AS d ON d.credit_no = a.no JOIN pages AS g ON g.id = d.page_id JOIN accounts AS b ON b.no = d.debit_no
-		WHERE a.id = $1 AND g.effective_date <= $2 AND b.id <> $3 AND b.id <> $4 AND b.id <> $5
+		WHERE a.id = $1 AND g.effective_date <= $2 AND b.id <> $3 AND b.id <> $4 AND b.id <> $5 AND b.id <> $6
 			AND NOT EXISTS (SELECT 1 FROM payout_items AS i WHERE i.transaction_id = d.transaction_id AND i.posting = d.ordinal AND i.live = 1)
 			AND NOT EXISTS (SELECT 1 FROM postings AS r WHERE r.reverses_page_id = d.page_id AND r.reverses_line = d.line)
 		ORDER BY d.page_id, d.line LIMIT %d`, limit),
-		[]any{account, g.request.Until, a.safeguarding, a.inTransit, a.commissions}, func(rows *sqldb.Rows) (Item, error) {
+		[]any{account, until, a.safeguarding, a.inTransit, a.commissions, a.vat}, func(rows *sqldb.Rows) (Item, error) {
 			i := Item{Live: true}
 			err := rows.Scan(&i.TransactionID, &i.Posting, &i.Amount, &i.EffectiveDate)
 			return i, err
@@ -308,6 +321,15 @@ func counted(n int, kind payments.PayeeKind) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
+// remittance is what the payee reads on the own statement, in the own language.
+func remittance(p collected) string {
+	text := fmt.Sprintf("%s: %s jusqu'au %s, commission %s %s", p.Batch, counted(p.Donations, p.kind), p.until, p.Commission.Format(p.Currency), p.Currency)
+	if p.VAT > 0 {
+		text += fmt.Sprintf(", TVA %s %s", p.VAT.Format(p.Currency), p.Currency)
+	}
+	return text
+}
+
 // store numbers the batch and writes it down.
 func (g gathering) store(ctx context.Context, tx *sqldb.Tx, result *PrepareResult, list []collected) error {
 	var number int64
@@ -320,7 +342,7 @@ func (g gathering) store(ctx context.Context, tx *sqldb.Tx, result *PrepareResul
 	}
 	reference := fmt.Sprintf("PO-%04d%02d%02d-%04d", g.today.Year, g.today.Month, g.today.Day, number)
 	b := Batch{
-		ID: g.id, Reference: reference, State: BatchPrepared, Currency: g.currency, PreparedOn: g.today, Until: g.request.Until,
+		ID: g.id, Reference: reference, State: BatchPrepared, Currency: g.currency, PreparedOn: g.today, Until: list[0].until,
 		ExecutionDate: g.request.ExecutionDate, Debtor: g.debtor, Payouts: len(list), CreatedBy: g.request.Actor, CreatedAt: g.now,
 		// Part of the random id, so that a book started anew never repeats an id to the bank.
 		MessageID: fmt.Sprintf("%s-%x", reference, g.id[:4]),
@@ -332,18 +354,21 @@ func (g gathering) store(ctx context.Context, tx *sqldb.Tx, result *PrepareResul
 		}
 		p.Batch, p.Ordinal = reference, i+1
 		p.EndToEndID = fmt.Sprintf("%s-%05d", b.MessageID, i+1)
-		p.Remittance = fmt.Sprintf("%s: %s jusqu'au %s, commission %s %s", reference, counted(p.Donations, p.kind), g.request.Until,
-			p.Commission.Format(g.currency), g.currency)
+		if b.Until.Before(p.until) {
+			b.Until = p.until
+		}
+		p.Remittance = remittance(*p)
 		for j := range p.items {
 			p.items[j].PayoutID = p.ID
 		}
 		if b.Gross, err = b.Gross.Add(p.Gross); err != nil {
 			return err
 		}
-		b.Commission += p.Commission // at most Gross
+		b.Commission += p.Commission // together at most Gross
+		b.VAT += p.VAT
 		result.Payouts = append(result.Payouts, p.Payout)
 	}
-	b.Net = b.Gross - b.Commission
+	b.Net = b.Gross - b.Commission - b.VAT
 	result.Batch = b
 	return insertBatch(ctx, tx, b, list, number)
 }

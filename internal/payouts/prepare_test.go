@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"pgregory.net/rapid"
 
 	"tweetledger/internal/payments"
 	"tweetledger/internal/payouts"
@@ -249,39 +248,6 @@ func TestConcurrentApprovals(t *testing.T) {
 		}
 		w.balances(map[string]ledger.Amount{"payable:acf": 50_00, "payouts-in-transit": 0, "commissions": 0})
 		w.verify()
-	})
-}
-
-func TestCommission(t *testing.T) {
-	tests := []struct {
-		gross   ledger.Amount
-		points  int
-		minimum ledger.Amount
-		want    ledger.Amount
-	}{
-		{100_00, 250, 0, 2_50},
-		{1, 5000, 0, 1}, // half a cent is rounded up
-		{1, 4999, 0, 0}, // less is rounded down
-		{30_01, 250, 0, 75},
-		{30_20, 250, 0, 76}, // 75.5
-		{100_00, 0, 0, 0},
-		{100_00, 0, 30, 30},
-		{100_00, 250, 3_00, 3_00},
-		{100_00, 10_000, 0, 100_00},
-		{9_000_000_000_000_000_000, 10_000, 0, 9_000_000_000_000_000_000}, // no overflow on the way
-	}
-	for _, tt := range tests {
-		if got := payouts.Commission(tt.gross, tt.points, tt.minimum); got != tt.want {
-			t.Errorf("Commission(%d, %d, %d) = %d, want %d", tt.gross, tt.points, tt.minimum, got, tt.want)
-		}
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		gross := rapid.Int64Range(1, 1<<40).Draw(t, "gross")
-		points := rapid.IntRange(0, 10_000).Draw(t, "points")
-		want := (gross*int64(points) + 5_000) / 10_000
-		if got := payouts.Commission(ledger.Amount(gross), points, 0); int64(got) != want {
-			t.Errorf("Commission(%d, %d) = %d, want %d", gross, points, got, want)
-		}
 	})
 }
 

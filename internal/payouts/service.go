@@ -78,13 +78,14 @@ const (
 )
 
 // bookAccounts are the accounts of the book that payouts go through.
-type bookAccounts struct{ safeguarding, inTransit, commissions, suspense uuid.UUID }
+type bookAccounts struct{ safeguarding, inTransit, commissions, vat, suspense uuid.UUID }
 
 func accounts() bookAccounts {
 	return bookAccounts{
 		safeguarding: ledger.SystemAccountID(payments.AccountSafeguarding),
 		inTransit:    ledger.SystemAccountID(payments.AccountPayoutsInTransit),
 		commissions:  ledger.SystemAccountID(payments.AccountCommissions),
+		vat:          ledger.SystemAccountID(payments.AccountVAT),
 		suspense:     ledger.SystemAccountID(payments.AccountSuspense),
 	}
 }

@@ -52,8 +52,8 @@ type ImportResult struct {
 //   - money out with the end-to-end id and the exact amount of an exported payout
 //     settles it: Dr payouts in transit / Cr safeguarding account;
 //   - money of a settled payout that comes back re-opens the debt in full, with
-//     the commission: Dr safeguarding account and Dr commissions / Cr payable; its
-//     donations are due again;
+//     the commission and its VAT: Dr safeguarding account, Dr commissions and Dr VAT
+//     collected / Cr payable; its donations are due again;
 //   - anything else goes to suspense until a person has explained it.
 //
 // The same statement again changes nothing; another one under the same id is

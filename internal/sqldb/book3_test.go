@@ -70,12 +70,16 @@ var bookQueries = []struct{ what, before, after string }{
 	{"holds", "SELECT * FROM holds ORDER BY id", "SELECT * FROM holds ORDER BY id"},
 	{"releases", "SELECT * FROM hold_releases ORDER BY id", "SELECT * FROM hold_releases ORDER BY id"},
 	{"orders", ordersOfBook3, ordersOfBook3},
-	{"payouts", "SELECT * FROM payouts ORDER BY id", "SELECT * FROM payouts ORDER BY id"},
+	{"payouts", payoutsOfBook3, payoutsOfBook3},
 	{"payout items", "SELECT * FROM payout_items ORDER BY payout_id, ordinal", "SELECT * FROM payout_items ORDER BY payout_id, ordinal"},
 	{"bank entries", "SELECT * FROM bank_entries ORDER BY statement_id, entry, detail", "SELECT * FROM bank_entries ORDER BY statement_id, entry, detail"},
 }
 
 const accountsOfBook3 = `SELECT id, code, name, category, side, currency, min_balance, max_balance, shards, status, opened_at FROM accounts ORDER BY id`
+
+const payoutsOfBook3 = `SELECT id, batch_id, ordinal, payee_id, account_id, currency, donations, gross, commission, net, end_to_end_id, creditor_name,
+	creditor_iban, creditor_bic, remittance, state, transaction_id, cancel_transaction_id, settlement_transaction_id, return_transaction_id,
+	approved_on, cancelled_on, settled_on, returned_on, return_reason FROM payouts ORDER BY id`
 
 const ordersOfBook3 = `SELECT id, order_key, message_id, channel, first_id, version, state, reason, events, payer_id, payer_user_id, payee_kind,
 	payee_customer_id, payee_payee_id, payee_user_id, payee_handle, amount, currency, language, binding, token_hash, hold_id, transaction_id,

@@ -69,6 +69,7 @@ ALTER TABLE paid_payees OWNER TO tweetledger_migrating;
 ALTER TABLE party_changes OWNER TO tweetledger_migrating;
 ALTER TABLE party_events OWNER TO tweetledger_migrating;
 ALTER TABLE payee_proposals OWNER TO tweetledger_migrating;
+ALTER TABLE payee_terms OWNER TO tweetledger_migrating;
 ALTER TABLE payees OWNER TO tweetledger_migrating;
 ALTER TABLE payout_batches OWNER TO tweetledger_migrating;
 ALTER TABLE payout_items OWNER TO tweetledger_migrating;
@@ -92,7 +93,7 @@ GRANT SELECT ON * TO tweetledger_serving, tweetledger_reading;
 -- What is only added to: what was posted, the seal on it, and every trace of who did what.
 GRANT INSERT ON requests, pages, postings, hold_releases, seals, page_amounts, page_terms, signed_heads, period_changes,
     account_changes, book_settings TO tweetledger_serving;
-GRANT INSERT ON party_events, party_changes, order_events, enrolment_events, screening_hits, paid_payees, charge_events TO tweetledger_serving;
+GRANT INSERT ON party_events, party_changes, payee_terms, order_events, enrolment_events, screening_hits, paid_payees, charge_events TO tweetledger_serving;
 GRANT INSERT ON bank_statements, bank_entries TO tweetledger_serving;
 GRANT INSERT ON break_events TO tweetledger_serving;
 

@@ -1,0 +1,51 @@
+-- When payees are paid out, on which terms, and the VAT on commissions.
+-- +goose NO TRANSACTION
+-- +goose Up
+
+-- The day from which a payee's rhythm counts: its day of the week, every second week
+-- from it, its day of the month. This one is a Monday and the first of its month.
+ALTER TABLE payees ADD COLUMN anchor date NOT NULL DEFAULT '2024-01-01';
+
+-- What is agreed with a payee on its commission, and from when. The last one that begins
+-- on a day or before it counts on that day.
+CREATE TABLE payee_terms (
+    payee_id   uuid NOT NULL REFERENCES payees (id),
+    number     int8 NOT NULL CHECK (number > 0),
+    valid_from date NOT NULL,
+    points     int8 NOT NULL CHECK (points BETWEEN 0 AND 10000), -- hundredths of a percent
+    minimum    int8 NOT NULL CHECK (minimum >= 0),
+    tiers      text NOT NULL, -- JSON: from which amount on which points
+    vat_points int8 NOT NULL CHECK (vat_points BETWEEN 0 AND 10000), -- of the commission
+    PRIMARY KEY (payee_id, number)
+);
+INSERT INTO payee_terms (payee_id, number, valid_from, points, minimum, tiers, vat_points)
+    SELECT id, 1, CAST('2014-01-01' AS date), commission_points, commission_minimum, '[]', 0 FROM payees;
+ALTER TABLE payees DROP COLUMN commission_points;
+ALTER TABLE payees DROP COLUMN commission_minimum;
+
+ALTER TABLE payouts ADD COLUMN vat int8 NOT NULL DEFAULT 0 CHECK (vat >= 0); -- on the commission
+ALTER TABLE payout_batches ADD COLUMN vat int8 NOT NULL DEFAULT 0 CHECK (vat >= 0);
+ALTER TABLE payouts DROP CONSTRAINT payout_adds_up;
+ALTER TABLE payouts ADD CONSTRAINT payout_adds_up CHECK (gross = commission + vat + net);
+ALTER TABLE payout_batches DROP CONSTRAINT batch_adds_up;
+ALTER TABLE payout_batches ADD CONSTRAINT batch_adds_up CHECK (gross = commission + vat + net);
+
+-- New books get it with the rest of the default chart.
+INSERT INTO chart_entries (category, valid_from, number, label)
+    SELECT 'vat_collected', CAST('2014-01-01' AS date), '44571', 'TVA collectée' WHERE EXISTS (SELECT 1 FROM chart_entries)
+        AND NOT EXISTS (SELECT 1 FROM chart_entries WHERE category = 'vat_collected');
+
+-- +goose Down
+ALTER TABLE payout_batches DROP CONSTRAINT batch_adds_up;
+ALTER TABLE payout_batches ADD CONSTRAINT batch_adds_up CHECK (gross = commission + net);
+ALTER TABLE payouts DROP CONSTRAINT payout_adds_up;
+ALTER TABLE payouts ADD CONSTRAINT payout_adds_up CHECK (gross = commission + net);
+ALTER TABLE payout_batches DROP COLUMN vat;
+ALTER TABLE payouts DROP COLUMN vat;
+ALTER TABLE payees ADD COLUMN commission_points int8 NOT NULL DEFAULT 0 CHECK (commission_points BETWEEN 0 AND 10000);
+ALTER TABLE payees ADD COLUMN commission_minimum int8 NOT NULL DEFAULT 0 CHECK (commission_minimum >= 0);
+UPDATE payees SET
+    commission_points = (SELECT t.points FROM payee_terms AS t WHERE t.payee_id = payees.id ORDER BY t.number DESC LIMIT 1),
+    commission_minimum = (SELECT t.minimum FROM payee_terms AS t WHERE t.payee_id = payees.id ORDER BY t.number DESC LIMIT 1);
+DROP TABLE payee_terms;
+ALTER TABLE payees DROP COLUMN anchor;
