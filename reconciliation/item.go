@@ -20,6 +20,7 @@ const (
 // same about a reference agree; each that does not is a break.
 type Item struct {
 	Side      Side
+	Key       string // what the job itself calls it; matchers do not look at it
 	Reference string // what both sides call it: an edit chain's key, an end-to-end id
 	// Batch is the reference of the item of the other side that stands for this one
 	// together with others; empty where it stands for itself.
@@ -56,7 +57,7 @@ func (i Item) order(b []byte, byDate bool) []byte {
 }
 
 func (i Item) encode(b []byte) []byte {
-	for _, s := range []string{string(i.Side), i.Reference, i.Batch, i.Counterparty, string(i.Currency), i.Date.String(), i.Source} {
+	for _, s := range []string{string(i.Side), i.Key, i.Reference, i.Batch, i.Counterparty, string(i.Currency), i.Date.String(), i.Source} {
 		b = plainText(b, s)
 	}
 	return binary.AppendVarint(b, int64(i.Amount))
@@ -64,7 +65,7 @@ func (i Item) encode(b []byte) []byte {
 
 func decodeItem(value []byte) (Item, error) {
 	d := decoder{rest: value}
-	i := Item{Side: Side(d.text()), Reference: d.text(), Batch: d.text(), Counterparty: d.text(), Currency: ledger.Currency(d.text())}
+	i := Item{Side: Side(d.text()), Key: d.text(), Reference: d.text(), Batch: d.text(), Counterparty: d.text(), Currency: ledger.Currency(d.text())}
 	date := d.text()
 	i.Source, i.Amount = d.text(), ledger.Amount(d.number())
 	if d.err != nil {

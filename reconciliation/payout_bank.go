@@ -83,6 +83,7 @@ func (j *payoutsJob) judgeSuspense(e payouts.StoredEntry, p payouts.Payout) erro
 		b.Class = MissingOutside
 		b.Message = fmt.Sprintf("%s: payout %s to %s came back, but no statement shows that it was paid; import the missing statement, then correct from suspense", what, p.EndToEndID, p.PayeeCode)
 	default:
+		j.unknown(e, b.Key)
 		b.Class = UnknownMoney
 		b.Message = fmt.Sprintf("%s%s, which no payout explains; it is in suspense until somebody explains it", what, describe(e))
 	}

@@ -313,6 +313,7 @@ func (j *payoutsJob) judgeWaiting(ctx context.Context, t trace, say func(class C
 	if err != nil {
 		return err
 	}
+	j.waits(t, batch)
 	due := batch.ExecutionDate.AddDays(j.params.SettlementDays)
 	if !due.Before(j.asOf) {
 		j.result.Open++

@@ -28,6 +28,8 @@ type PayoutsParams struct {
 	UnpaidDays int
 	// Watch, where it is set, is told which references of open breaks were judged.
 	Watch Watch
+	// Spill is where what is left over is sorted.
+	Spill Spill
 }
 
 // unpaidDays is the payee's rhythm and then five days: a weekend and the
@@ -58,6 +60,7 @@ type payoutsJob struct {
 	matchers []Matcher
 	batches  map[string]payouts.Batch
 	totals   map[string]*Total
+	left     unexplained
 	// transit is by how much breaks that are already found explain that the ledger
 	// has another amount on its way than the payouts say.
 	transit ledger.Amount
@@ -115,6 +118,9 @@ func (j *payoutsJob) all(ctx context.Context) error {
 	}
 	j.subject = ""
 	if err := j.suspense(ctx); err != nil {
+		return err
+	}
+	if err := j.explain(ctx); err != nil {
 		return err
 	}
 	if j.params.Payee == "" {

@@ -3,7 +3,6 @@ package reconciliation
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -12,16 +11,6 @@ import (
 
 	"tweetledger/ledger"
 )
-
-func each(items []Item) iter.Seq2[Item, error] {
-	return func(yield func(Item, error) bool) {
-		for _, item := range items {
-			if !yield(item, nil) {
-				return
-			}
-		}
-	}
-}
 
 func allMatchers() []Matcher {
 	return []Matcher{ExactReference(), BatchReference(), AmountDateCounterparty(2), WithinTolerance(5, 2), Suggested(2)}
@@ -49,7 +38,7 @@ func story(t testing.TB, p Pipeline, inside, outside []Item) (told []string, has
 		},
 		Left: func(i Item) error { told = append(told, "left: "+i.Source); return nil },
 	}
-	hash, err := p.Run(t.Context(), each(inside), each(outside), sink)
+	hash, err := p.Run(t.Context(), items(inside), items(outside), sink)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +110,7 @@ func TestPipelineIsDeterministic(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		n := 0
-		items := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Item {
+		some := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Item {
 			n++
 			return Item{Reference: rapid.SampledFrom([]string{"", "r1", "r2", "r3", "B1"}).Draw(t, "reference"),
 				Batch:        rapid.SampledFrom([]string{"", "", "B1", "r1"}).Draw(t, "batch"),
@@ -129,11 +118,11 @@ func TestPipelineIsDeterministic(t *testing.T) {
 				Amount:       ledger.Amount(rapid.IntRange(-3, 12).Draw(t, "amount")), Currency: rapid.SampledFrom([]ledger.Currency{ledger.EUR, "USD"}).Draw(t, "currency"),
 				Date: on(rapid.IntRange(0, 6).Draw(t, "day")), Source: fmt.Sprint("i", n)}
 		}), 0, 30)
-		inside, outside := items.Draw(t, "inside"), items.Draw(t, "outside")
+		inside, outside := some.Draw(t, "inside"), some.Draw(t, "outside")
 		run := func(in, out []Item, memory int) ([]string, string, error) {
 			var told []string
 			seen := map[string]int{}
-			hash, err := Pipeline{Matchers: allMatchers(), Spill: Spill{Dir: dir, SortMemory: memory}}.Run(t.Context(), each(in), each(out), Sink{
+			hash, err := Pipeline{Matchers: allMatchers(), Spill: Spill{Dir: dir, SortMemory: memory}}.Run(t.Context(), items(in), items(out), Sink{
 				Matched: func(m string, in, out []Item) error {
 					told = append(told, fmt.Sprintf("%s: %s = %s", m, namesOf(in), namesOf(out)))
 					for _, item := range slices.Concat(in, out) {
@@ -201,11 +190,11 @@ func TestPipelineEndsWithTheFirstError(t *testing.T) {
 	wrong := errors.New("the file is torn")
 	torn := func(yield func(Item, error) bool) { yield(Item{}, wrong) }
 	p := Pipeline{Matchers: allMatchers(), Spill: Spill{Dir: t.TempDir()}}
-	if _, err := p.Run(t.Context(), each(nil), torn, Sink{}); !errors.Is(err, wrong) {
+	if _, err := p.Run(t.Context(), items(nil), torn, Sink{}); !errors.Is(err, wrong) {
 		t.Errorf("a torn source gives %v", err)
 	}
 	refused := errors.New("no more")
-	if _, err := p.Run(t.Context(), each([]Item{{Reference: "r"}}), each(nil), Sink{Left: func(Item) error { return refused }}); !errors.Is(err, refused) {
+	if _, err := p.Run(t.Context(), items([]Item{{Reference: "r"}}), items(nil), Sink{Left: func(Item) error { return refused }}); !errors.Is(err, refused) {
 		t.Errorf("a sink's error gives %v", err)
 	}
 }

@@ -22,10 +22,12 @@ type Job string
 const (
 	JobTweets  Job = "tweets"
 	JobPayouts Job = "payouts"
+
+	JobSafeguarding Job = "safeguarding"
 )
 
 // Jobs returns all jobs.
-func Jobs() []Job { return []Job{JobTweets, JobPayouts} }
+func Jobs() []Job { return []Job{JobTweets, JobPayouts, JobSafeguarding} }
 
 // readsTheBook reports whether a job reads all that it compares from the database, so
 // that what it does not find of a day is not there. A history of tweets may be a part.
@@ -46,6 +48,7 @@ const (
 	TextDeleted     Class = "text_deleted" // informative: the text is gone, the payment is in order
 	SequenceGap     Class = "sequence_gap"
 	UnknownMoney    Class = "unknown_money" // on the bank account, and nothing explains it
+	Shortfall       Class = "shortfall"     // customers' money is not all on the safeguarding account
 	Unreadable      Class = "unreadable"    // informative: something outside that cannot be taken
 )
 

@@ -59,6 +59,10 @@ func TestGolden(t *testing.T) {
 			table, err := accountStatement(t, db, p)
 			check(name, table, err)
 		}
+		table, err := read(t, db, func(ctx context.Context, tx *sqldb.Tx) (reports.Table, error) {
+			return reports.Safeguarding(ctx, tx, reports.SafeguardingParams{From: day(2025, 12, 30), To: day(2026, 1, 3), Currency: ledger.EUR, GeneratedAt: generated})
+		})
+		check("safeguarding", table, err)
 		for name, key := range map[string]string{
 			"transaction_reversed": "twitter:101",
 			"transaction_reversal": "reverse:101",

@@ -119,7 +119,7 @@ a break; the lines above tell how many open ones there are of each age.`,
 	}
 	c.Flags().StringVar(&dates.from, "from", "", "only of what is of this date or later")
 	c.Flags().StringVar(&dates.to, "to", "", "only of what is of this date or earlier")
-	c.Flags().StringVar(&job, "job", "", "only of this job: tweets or payouts")
+	c.Flags().StringVar(&job, "job", "", "only of this job: tweets, payouts or safeguarding")
 	c.Flags().StringVar(&state, "state", string(reconciliation.Open), "open, explained, corrected, written_off, closed_by_match or all")
 	c.Flags().StringVar(&class, "class", "", "only of this class")
 	c.Flags().StringVar(&owner, "owner", "", "only of this owner")

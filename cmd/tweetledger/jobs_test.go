@@ -329,6 +329,9 @@ func TestOneOfTwoProcessesDoesEachJobAndTheOtherTakesOver(t *testing.T) {
 	if n := gauge(t, b, "tweetledger_breaks_open"); n != 0 {
 		t.Errorf("%v breaks are open", n)
 	}
+	if n := gauge(t, b, "tweetledger_safeguarding_cover_minor_units"); n != 0 {
+		t.Errorf("the settlements have left %v on the account beyond what customers are owed", n)
+	}
 	first.release(t.Context())
 	second.release(t.Context())
 	if _, got, err := first.book.AcquireLease(t.Context(), engine.SealerLease, "third", time.Minute); err != nil || !got {

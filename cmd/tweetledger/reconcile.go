@@ -25,7 +25,7 @@ posts nothing. Each run is kept, and so is each break until somebody has dealt w
 ("tweetledger break") or a later run does not find it any more. The exit code is 3 where
 breaks of the run are open. With --dry-run nothing is kept.`,
 	}
-	command.AddCommand(a.reconcileTweetsCommand(), a.reconcilePayoutsCommand(), a.reconcileRunsCommand(), a.reconcileShowCommand(), a.reconcileRepeatCommand())
+	command.AddCommand(a.reconcileTweetsCommand(), a.reconcilePayoutsCommand(), a.reconcileSafeguardingCommand(), a.reconcileRunsCommand(), a.reconcileShowCommand(), a.reconcileRepeatCommand())
 	return command
 }
 
@@ -178,6 +178,30 @@ made in time or has sent back, statements that are missing.`,
 	}
 	f.flags(c)
 	c.Flags().StringVar(&payee, "payee", "", "only this charity or business")
+	return c
+}
+
+func (a *app) reconcileSafeguardingCommand() *cobra.Command {
+	var f jobFlags
+	c := &cobra.Command{
+		Use: "safeguarding", Short: "The daily proof that customers' money is on the safeguarding account",
+		Long: `safeguarding proves, for each day that is over, that what customers are owed is covered
+(CMF L.526-32): wallets, charities, unclaimed payments and payouts on their way, by the
+safeguarding account and what the acquirer owes. Where a bank statement closes on the day,
+its balance must be the ledger's. A proof that fails is a break of the day.
+
+The totals are those of the last day; "report safeguarding" lists every day.`,
+		Example: `  tweetledger reconcile safeguarding --from 2026-11-01 --to 2026-11-30`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := a.reconciler(c.Context(), nil, twitter.Owner{})
+			if err != nil {
+				return err
+			}
+			return a.runJob(c.Context(), r, f, reconciliation.KeepRequest{Job: reconciliation.JobSafeguarding})
+		},
+	}
+	f.flags(c)
 	return c
 }
 

@@ -79,40 +79,53 @@ func (j *jobs) reconcile(ctx context.Context) (_ int, err error) {
 func (j *jobs) measureBreaks(ctx context.Context) (int, error) {
 	var ages map[reconciliation.Job]map[reconciliation.Age]int
 	var last map[reconciliation.Job]time.Time
+	var proved []reconciliation.Run
 	err := j.book.DB().Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		var err error
 		if ages, err = reconciliation.CountByAge(ctx, tx, j.book.Now(), j.book.Location()); err != nil {
 			return err
 		}
-		last, err = reconciliation.LastFinished(ctx, tx)
+		if last, err = reconciliation.LastFinished(ctx, tx); err != nil {
+			return err
+		}
+		proved, err = reconciliation.ListRuns(ctx, tx, reconciliation.RunFilter{Job: reconciliation.JobSafeguarding, State: reconciliation.RunFinished, Limit: 1})
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
 	j.breaks.measured(ages, last)
+	for _, r := range proved {
+		for _, total := range r.Outcome.Totals {
+			if total.Name == reconciliation.TotalCover {
+				j.breaks.cover.WithLabelValues(string(total.Currency)).Set(float64(total.Amount))
+			}
+		}
+	}
 	return 0, nil
 }
 
-// breakMetrics tell what reconciliation has come to.
+// breakMetrics tell what reconciliation has come to. They are measurements, never money.
 type breakMetrics struct {
-	open, last, seconds *prometheus.GaugeVec
-	failures            *prometheus.CounterVec
+	open, last, seconds, cover *prometheus.GaugeVec
+	failures                   *prometheus.CounterVec
 }
 
 func newBreakMetrics(registerer prometheus.Registerer) *breakMetrics {
 	m := &breakMetrics{
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tweetledger_breaks_open",
-			Help: "Breaks that nobody has dealt with, by job and by days since they were found."}, []string{"job", "age"}),
+			Help: "Breaks that nobody has dealt with, by job and by days since they were found."}, []string{"reconciliation", "age"}),
 		last: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tweetledger_reconcile_last_timestamp_seconds",
-			Help: "When any process last finished a reconciliation, by job."}, []string{"job"}),
+			Help: "When any process last finished a reconciliation, by job."}, []string{"reconciliation"}),
 		seconds: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tweetledger_reconcile_seconds",
-			Help: "How long this process's last reconciliation took, by job."}, []string{"job"}),
+			Help: "How long this process's last reconciliation took, by job."}, []string{"reconciliation"}),
+		cover: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tweetledger_safeguarding_cover_minor_units",
+			Help: "What the safeguarding account had beyond what customers were owed, on the last day that any process has proved; below zero it is a shortfall."}, []string{"currency"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tweetledger_reconcile_failures_total",
-			Help: "Reconciliations of this process that failed, by job."}, []string{"job"}),
+			Help: "Reconciliations of this process that failed, by job."}, []string{"reconciliation"}),
 	}
 	if registerer != nil {
-		registerer.MustRegister(m.open, m.last, m.seconds, m.failures)
+		registerer.MustRegister(m.open, m.last, m.seconds, m.cover, m.failures)
 	}
 	return m
 }

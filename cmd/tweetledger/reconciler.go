@@ -94,7 +94,7 @@ func (r *reconciler) compareTweets(s settings, service *payments.Service, histor
 
 // jobs are those that there is something to compare with.
 func (r *reconciler) jobs() []reconciliation.Job {
-	list := []reconciliation.Job{reconciliation.JobPayouts}
+	list := []reconciliation.Job{reconciliation.JobPayouts, reconciliation.JobSafeguarding}
 	if r.history != nil {
 		list = append(list, reconciliation.JobTweets)
 	}
@@ -111,7 +111,9 @@ func (r *reconciler) run(ctx context.Context, k reconciliation.KeepRequest, watc
 		return reconciliation.Tweets(ctx, r.payments, r.parser, r.history, reconciliation.TweetsParams{Channel: twitter.Channel, From: k.From, To: k.To,
 			Feed: r.feed, Progress: r.progress, Watch: watch, Spill: r.spill})
 	case reconciliation.JobPayouts:
-		return reconciliation.Payouts(ctx, r.book, r.payouts, reconciliation.PayoutsParams{From: k.From, To: k.To, Payee: k.Subject, Watch: watch})
+		return reconciliation.Payouts(ctx, r.book, r.payouts, reconciliation.PayoutsParams{From: k.From, To: k.To, Payee: k.Subject, Watch: watch, Spill: r.spill})
+	case reconciliation.JobSafeguarding:
+		return reconciliation.Safeguarding(ctx, r.book, r.payouts.Config(), reconciliation.SafeguardingParams{From: k.From, To: k.To, Watch: watch})
 	}
 	return reconciliation.Result{}, ledger.Errorf(ledger.CodeInvalid, "there is no job %q", ledger.Clip(string(k.Job)))
 }

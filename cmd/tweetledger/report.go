@@ -67,7 +67,7 @@ closing balance, with the balance after each line.`
 	account.Example = `  tweetledger report account wallet:c-000017 --from 2026-01-01 --to 2026-01-31`
 	account.Flags().StringVar(&afterLine, "after", "", "go on behind this transaction")
 
-	command.AddCommand(trial, journal, account, a.donationsCommand(), a.ageingCommand())
+	command.AddCommand(trial, journal, account, a.donationsCommand(), a.ageingCommand(), a.safeguardingCommand())
 	return command
 }
 
@@ -106,6 +106,43 @@ the account unclaimed-payments; the last line says whether they do.`,
 		},
 	}
 	c.Flags().StringVar(&date, "as-of", "", "at the end of this effective date (2026-01-31; default today)")
+	formatFlag(c, &format)
+	outputFlag(c, &file)
+	return c
+}
+
+func (a *app) safeguardingCommand() *cobra.Command {
+	var dates reconcilePeriod
+	var format, file string
+	c := &cobra.Command{
+		Use: "safeguarding", Short: "What customers are owed and what covers it, day by day",
+		Long: `safeguarding shows at the end of each day what customers are owed, what is on the
+safeguarding account, what the acquirer owes, and what is left beyond: own money that
+waits for its sweep. Below zero, customers' money is not all there. "reconcile
+safeguarding" compares the account with the bank's statements, too, and keeps breaks.`,
+		Example: `  tweetledger report safeguarding --from 2026-11-01 --to 2026-11-30 --format csv -o november.csv`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			book, err := a.openBook(c.Context())
+			if err != nil {
+				return err
+			}
+			p := reports.SafeguardingParams{Currency: ledger.EUR, GeneratedAt: a.now().UTC()}
+			if p.From, p.To, err = dates.parse(book.Today()); err != nil {
+				return err
+			}
+			var table reports.Table
+			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				table, err = reports.Safeguarding(ctx, tx, p)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return a.show(table, format, file)
+		},
+	}
+	dates.flags(c)
 	formatFlag(c, &format)
 	outputFlag(c, &file)
 	return c
