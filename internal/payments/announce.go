@@ -35,7 +35,7 @@ func (s *Service) Announce(ctx context.Context, tx *sqldb.Tx, channel string, he
 	if len(found) > 0 {
 		return found[0], false, nil
 	}
-	return row, true, s.insertOutbox(ctx, tx, row, announcements(channel))
+	return row, true, s.insertOutbox(ctx, tx, queued{row, announcements(channel)})
 }
 
 func announcementID(digest [sha256.Size]byte) uuid.UUID {

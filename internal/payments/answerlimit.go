@@ -60,17 +60,26 @@ func (h handling) allowance(ctx context.Context, m InboxMessage) (allowance, err
 // answer answers a message as far as its writer's allowance goes, with the text or with
 // the word that there is no more for now, and notes on handled where that cut it short.
 func (h handling) answer(ctx context.Context, m InboxMessage, allowed allowance, template, text, lang string, handled *Handled) error {
+	row, ok := h.answerOf(m, allowed, template, text, lang, handled)
+	if !ok {
+		return nil
+	}
+	return h.insertOutbox(ctx, h.tx, row)
+}
+
+// answerOf is what answer says; false: nothing.
+func (h handling) answerOf(m InboxMessage, allowed allowance, template, text, lang string, handled *Handled) (queued, bool) {
 	switch allowed {
 	case allowNothing:
 		handled.Reason = ReasonAnswerLimit
-		return nil
+		return queued{}, false
 	case allowLast:
 		handled.Reason = ReasonLastAnswer
 		s := saying{lang, m.RowID}
 		template, text = templateRefused, s.say(words.lastAnswer)+s.number()
 	case allowAnswer:
 	}
-	return h.reply(ctx, m, template, text, handled.Order)
+	return h.replyOf(m, template, text, handled.Order), true
 }
 
 // overLimit leaves a message undone whose writer has had enough answers.

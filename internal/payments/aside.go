@@ -156,7 +156,7 @@ func (h handling) tellBalance(ctx context.Context, m InboxMessage, customer uuid
 	channel := DirectChannel(m.Channel)
 	row := OutboxRow{ID: outboxID(OutboxDirectMessage, templateBalance, m.RowID), Kind: OutboxDirectMessage, Channel: channel, InReplyTo: m.ID,
 		RecipientID: m.AuthorID, Template: templateBalance, Text: text, NextAttemptAt: h.now, CreatedAt: h.now}
-	if err := h.insertOutbox(ctx, h.tx, row, directMessages(channel, m.AuthorID)); err != nil {
+	if err := h.insertOutbox(ctx, h.tx, queued{row, directMessages(channel, m.AuthorID)}); err != nil {
 		return "", err
 	}
 	return s.say(words.balanceInPrivate) + s.number(), nil

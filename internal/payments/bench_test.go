@@ -9,9 +9,10 @@ import (
 	"tweetledger/ledger/engine"
 )
 
-// BenchmarkMessageToOrder takes commands from the channel to a held order on the
-// embedded engine: each handled as it comes, or when a hundred wait.
+// BenchmarkMessageToOrder takes commands of many customers from the channel to a held
+// order on the embedded engine: each handled as it comes, or when a hundred wait.
 func BenchmarkMessageToOrder(b *testing.B) {
+	const payers, waiting = 250, 100
 	e := engine.New(sqltest.SQLite(b), engine.Options{})
 	b.Cleanup(e.Close)
 	config := testConfig()
@@ -24,23 +25,23 @@ func BenchmarkMessageToOrder(b *testing.B) {
 	}
 	check(err)
 	check(s.Setup(b.Context()))
-	for i, name := range []string{"Marie Test", "Yoann Test"} {
-		_, err := s.EnrolCustomer(b.Context(), payments.NewCustomer{Name: name, Phone: fmt.Sprintf("+3361234567%d", i)})
+	id := func(i int) string { return fmt.Sprint(700_001_000 + i) }
+	for i := range payers {
+		c, err := s.EnrolCustomer(b.Context(), payments.NewCustomer{Name: "Payer", Phone: fmt.Sprintf("+336%08d", i)})
+		check(err)
+		check(s.LinkCustomer(b.Context(), channel, id(i), fmt.Sprintf("payer_%d", i), c.Number))
+		_, err = s.TopUp(b.Context(), c.Number, 1_000_000_00, "charge-"+c.Number)
 		check(err)
 	}
-	check(s.LinkCustomer(b.Context(), channel, marie, "marie_test", "c-000001"))
-	check(s.LinkCustomer(b.Context(), channel, yoann, "yoann_test", "c-000002"))
-	_, err = s.TopUp(b.Context(), "c-000001", 1_000_000_000_00, "charge-1")
-	check(err)
 	w := &world{clock: &clock{now: e.Now()}}
-	receive := func() payments.Received {
-		received, err := s.Receive(b.Context(), w.message(marie, "pay 0.01 "+yoann+" yoann_test"))
-		check(err)
-		return received
+	message := func() payments.Message {
+		return w.message(id(w.next%payers), "pay 0.01 "+id((w.next+7)%payers)+" somebody")
 	}
 	b.Run("each", func(b *testing.B) {
 		for b.Loop() {
-			handled, err := s.Handle(b.Context(), receive().ID)
+			received, err := s.Receive(b.Context(), message())
+			check(err)
+			handled, err := s.Handle(b.Context(), received.ID)
 			check(err)
 			if handled.Outcome != payments.OutcomeOrder {
 				b.Fatalf("became %+v", handled)
@@ -48,13 +49,20 @@ func BenchmarkMessageToOrder(b *testing.B) {
 		}
 	})
 	b.Run("together", func(b *testing.B) {
-		for i := 0; b.Loop(); i++ {
-			receive()
-			if i%100 != 99 {
+		var batch []payments.Message
+		for b.Loop() {
+			if batch = append(batch, message()); len(batch) < waiting {
 				continue
 			}
-			_, err := s.HandlePending(b.Context(), 100)
+			for _, received := range s.ReceiveAll(b.Context(), batch) {
+				check(received.Err)
+			}
+			batch = batch[:0]
+			done, err := s.HandlePending(b.Context(), waiting)
 			check(err)
+			if done != waiting {
+				b.Fatalf("%d of %d were handled", done, waiting)
+			}
 		}
 	})
 }

@@ -139,57 +139,6 @@ func (c editChain) delete(ctx context.Context, tx *sqldb.Tx, d Deletion, open *[
 	return int(n), err
 }
 
-// filed is what the inbox has of an edit chain already.
-type filed struct {
-	there     bool      // the very version, by the same author
-	deletedAt time.Time // of the chain; zero: not deleted, as far as we know
-	foreign   bool      // somebody else's message claims the same first id
-}
-
-// lookUp finds out what the inbox knows of m before m is stored. The error is an
-// Error with CodeInvalid where m claims to be of a chain that somebody else began.
-func lookUp(ctx context.Context, tx *sqldb.Tx, m Message) (filed, error) {
-	var f filed
-	err := tx.Each(ctx, "SELECT version, author_id, deleted_at FROM messages WHERE channel = $1 AND first_id = $2", []any{m.Channel, m.FirstID},
-		func(rows *sqldb.Rows) error {
-			var version int
-			var author string
-			var deletedAt time.Time
-			if err := rows.Scan(&version, &author, &deletedAt); err != nil {
-				return err
-			}
-			switch {
-			case author != m.AuthorID && (version == m.Version || m.Version > 0):
-				return ledger.Errorf(ledger.CodeInvalid, "message %s by %s says that it is version %d of message %s, which %s wrote", m.ID, m.AuthorID, m.Version, m.FirstID, author).
-					InField("first_id")
-			case author != m.AuthorID:
-				f.foreign = true
-			default:
-				f.there = f.there || version == m.Version
-				f.noteDeletion(deletedAt)
-			}
-			return nil
-		})
-	if err != nil || f.there {
-		return f, err
-	}
-	ids := append([]string{m.ID, m.FirstID}, m.Chain...)
-	err = tx.Each(ctx, "SELECT deleted_at FROM deletions WHERE channel = $1 AND "+tx.AnyText("message_id", 2)+" AND (author_id = '' OR author_id = $3)",
-		[]any{m.Channel, ids, m.AuthorID}, func(rows *sqldb.Rows) error {
-			var deletedAt time.Time
-			err := rows.Scan(&deletedAt)
-			f.noteDeletion(deletedAt)
-			return err
-		})
-	return f, err
-}
-
-func (f *filed) noteDeletion(at time.Time) {
-	if !at.IsZero() && (f.deletedAt.IsZero() || at.Before(f.deletedAt)) {
-		f.deletedAt = at
-	}
-}
-
 // PurgeDeletions forgets the deletions whose term is over, at most limit of them,
 // and returns how many it forgot.
 func (s *Service) PurgeDeletions(ctx context.Context, limit int) (int, error) {

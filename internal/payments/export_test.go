@@ -61,3 +61,22 @@ func (s *Service) Turns() int {
 
 // CheckChosen refuses a secret code that is too easy to guess.
 func CheckChosen(code, phone string) error { return checkChosen(code, phone) }
+
+// SetQuery is a query about many messages, with the index that SQLite must read it from.
+type SetQuery struct {
+	Query   string
+	Columns []sqldb.Column
+	Row     []any
+	Index   string
+}
+
+// SetQueries returns what is asked about messages that are stored or handled together.
+func SetQueries() []SetQuery {
+	return []SetQuery{
+		{relativesQuery, relativesColumns, []any{uuid.Nil, "twitter", "1"}, "messages_by_id"},
+		{filedQuery, filedColumns, []any{"twitter", "1"}, "sqlite_autoindex_messages_2"},
+		{deletionsQuery, deletionsColumns, []any{int64(1), "twitter", "1", "2"}, "sqlite_autoindex_deletions_1"},
+		{linksQuery, linksColumns, []any{"twitter", "1"}, "sqlite_autoindex_links_1"},
+		{endsQuery, endsColumns, []any{"twitter:1"}, "outbox_in_order"},
+	}
+}

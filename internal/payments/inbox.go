@@ -63,12 +63,6 @@ func MessageID(channel, firstID string, version int) uuid.UUID {
 	return uuid.NewSHA1(messageNamespace, []byte(channel+"\x00"+firstID+"\x00"+strconv.Itoa(version)))
 }
 
-// Received says what Receive made of a message.
-type Received struct {
-	ID  uuid.UUID // in the inbox
-	New bool      // false: it was there already, and nothing changed
-}
-
 // Validate checks a message from a channel. The error is an Error with CodeInvalid.
 func (m Message) Validate() error {
 	invalid := func(field, format string, args ...any) error {
@@ -130,46 +124,6 @@ func validTag(s string) bool { return s == "" || ledger.Printable(s, maxTag) }
 func storable(t time.Time) bool {
 	year := t.UTC().Year()
 	return year >= 1 && year <= 9999
-}
-
-// Receive writes a message to the inbox. A version that is there already is left
-// as it is, whatever way it came by. A message that cannot be stored, or that claims
-// to be a version of what somebody else wrote, is an Error with CodeInvalid. Where
-// its deletion is known already, its text goes as soon as it is handled.
-func (s *Service) Receive(ctx context.Context, m Message) (Received, error) {
-	if err := m.Validate(); err != nil {
-		return Received{}, err
-	}
-	received := Received{ID: MessageID(m.Channel, m.FirstID, m.Version)}
-	if m.Mentions == nil {
-		m.Mentions = []Mention{}
-	}
-	mentions, err := json.Marshal(m.Mentions)
-	if err != nil {
-		return Received{}, fmt.Errorf("mentions of message %s: %w", m.ID, err)
-	}
-	now := s.engine.Now()
-	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		received.New = false
-		known, err := lookUp(ctx, tx, m)
-		if err != nil || known.there {
-			return err
-		}
-		if known.foreign {
-			s.log.WarnContext(ctx, "somebody else has claimed to edit this message", "message", m.ID, "author", m.AuthorID)
-		}
-		n, err := tx.Exec(ctx, `INSERT INTO messages (id, channel, first_id, version, message_id, conversation_id, author_id, author_handle,
-				kind, text, text_hash, mentions, language, via, created_at, received_at, due_at, deleted_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17) ON CONFLICT DO NOTHING`,
-			received.ID, m.Channel, m.FirstID, int64(m.Version), m.ID, m.ConversationID, m.AuthorID, m.AuthorHandle,
-			string(m.Kind), m.Text, s.TextHash(m.Text), string(mentions), m.Language, m.Via, m.CreatedAt, now, known.deletedAt)
-		received.New = n == 1
-		return err
-	})
-	if err != nil {
-		return Received{}, fmt.Errorf("store message %s: %w", m.ID, err)
-	}
-	return received, nil
 }
 
 // TextHash returns the keyed hash by which a text can be compared with one that

@@ -328,30 +328,6 @@ func OrderEvents(ctx context.Context, tx *sqldb.Tx, order uuid.UUID) ([]OrderEve
 	return list, nil
 }
 
-// insertOrder stores a new order in StateReceived, with its first event.
-func (s *Service) insertOrder(ctx context.Context, tx *sqldb.Tx, o *Order) error {
-	o.State, o.Reason, o.events = StateReceived, ReasonCommand, 1
-	o.binding = s.bind(*o)
-	customer, payee := uuid.Nil, uuid.Nil
-	switch o.PayeeKind {
-	case Person:
-		customer = o.PayeeID
-	case Charity, Business:
-		payee = o.PayeeID
-	}
-	_, err := tx.Exec(ctx, `INSERT INTO orders (id, order_key, message_id, channel, first_id, version, state, reason, events,
-			payer_id, payer_user_id, payee_kind, payee_customer_id, payee_payee_id, payee_user_id, payee_handle,
-			amount, currency, language, binding, message_at, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
-		o.ID, o.Key, o.MessageID, o.Channel, o.FirstID, int64(o.Version), string(o.State), o.Reason, o.events,
-		o.PayerID, o.PayerUserID, string(o.PayeeKind), sqldb.NullUUID(customer), sqldb.NullUUID(payee), o.PayeeUserID, o.PayeeHandle,
-		int64(o.Amount), string(o.Currency), o.Language, o.binding, o.MessageAt, o.CreatedAt)
-	if err != nil {
-		return fmt.Errorf("store order %s: %w", o.Key, err)
-	}
-	return recordOrderEvent(ctx, tx, o.ID, 0, OrderEvent{At: o.CreatedAt, Actor: ActorService, To: StateReceived, Reason: ReasonCommand})
-}
-
 func recordOrderEvent(ctx context.Context, tx *sqldb.Tx, order uuid.UUID, ordinal int64, e OrderEvent) error {
 	_, err := tx.Exec(ctx, `INSERT INTO order_events (order_id, ordinal, at, actor, from_state, to_state, reason)
 		VALUES ($1, $2, $3, $4, $5, $6, $7)`, order, ordinal, e.At, e.Actor, string(e.From), string(e.To), e.Reason)
@@ -361,33 +337,49 @@ func recordOrderEvent(ctx context.Context, tx *sqldb.Tx, order uuid.UUID, ordina
 	return nil
 }
 
+// move moves an order to another state, and returns what to record of it. A change that
+// the states do not allow is CodeConflict.
+func (o *Order) move(to State, actor, reason string, at time.Time) (OrderEvent, error) {
+	if !slices.Contains(transitions(o.State), to) {
+		return OrderEvent{}, ledger.Errorf(ledger.CodeConflict, "order %s is %s and cannot become %s", o.ID, o.State, to).InField("order")
+	}
+	event := OrderEvent{At: at, Actor: actor, From: o.State, To: to, Reason: reason}
+	if !to.Open() {
+		o.ClosedAt = at
+	}
+	o.State, o.Reason, o.events = to, reason, o.events+1
+	return event, nil
+}
+
 // change moves an order to another state, with everything that o has of that
 // state, and records the event. The order must be as o says: a change that
 // somebody else made first, or one that the states do not allow, is CodeConflict.
 func change(ctx context.Context, tx *sqldb.Tx, o *Order, to State, actor, reason string, at time.Time) error {
-	from := o.State
-	if !slices.Contains(transitions(from), to) {
-		return ledger.Errorf(ledger.CodeConflict, "order %s is %s and cannot become %s", o.ID, from, to).InField("order")
+	next := *o
+	event, err := next.move(to, actor, reason, at)
+	if err == nil {
+		err = update(ctx, tx, next, event)
 	}
-	if !to.Open() {
-		o.ClosedAt = at
+	if err == nil {
+		*o = next
 	}
+	return err
+}
+
+// update writes an order as its last event has left it.
+func update(ctx context.Context, tx *sqldb.Tx, o Order, last OrderEvent) error {
 	n, err := tx.Exec(ctx, `UPDATE orders SET state = $1, reason = $2, events = events + 1, hold_id = $3, token_hash = $4, expires_at = $5,
 			transaction_id = $6, effective_date = $7, confirmation_id = $8, closed_at = $9, card_id = $10
 		WHERE id = $11 AND state = $12`,
-		string(to), reason, sqldb.NullUUID(o.HoldID), nullBytes(o.tokenHash), o.ExpiresAt,
-		sqldb.NullUUID(o.TransactionID), o.EffectiveDate, sqldb.NullUUID(o.confirmationID), o.ClosedAt, sqldb.NullUUID(o.CardID), o.ID, string(from))
+		string(o.State), o.Reason, sqldb.NullUUID(o.HoldID), nullBytes(o.tokenHash), o.ExpiresAt,
+		sqldb.NullUUID(o.TransactionID), o.EffectiveDate, sqldb.NullUUID(o.confirmationID), o.ClosedAt, sqldb.NullUUID(o.CardID), o.ID, string(last.From))
 	if err != nil {
-		return fmt.Errorf("change order %s to %s: %w", o.ID, to, err)
+		return fmt.Errorf("change order %s to %s: %w", o.ID, o.State, err)
 	}
 	if n != 1 {
-		return ledger.Errorf(ledger.CodeConflict, "order %s is no longer %s", o.ID, from).InField("order")
+		return ledger.Errorf(ledger.CodeConflict, "order %s is no longer %s", o.ID, last.From).InField("order")
 	}
-	if err := recordOrderEvent(ctx, tx, o.ID, o.events, OrderEvent{At: at, Actor: actor, From: from, To: to, Reason: reason}); err != nil {
-		return err
-	}
-	o.State, o.Reason, o.events = to, reason, o.events+1
-	return nil
+	return recordOrderEvent(ctx, tx, o.ID, o.events-1, last)
 }
 
 func nullBytes(b []byte) any {

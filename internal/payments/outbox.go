@@ -81,14 +81,25 @@ func outboxID(kind OutboxKind, template string, about uuid.UUID) uuid.UUID {
 	return uuid.NewSHA1(outboxNamespace, []byte(string(kind)+"\x00"+template+"\x00"+about.String()))
 }
 
+// queued is a row and the queue that it goes last into.
+type queued struct {
+	OutboxRow
+	queue string
+}
+
 // reply answers the message that is being handled.
 func (h handling) reply(ctx context.Context, m InboxMessage, template, text string, o *Order) error {
+	return h.insertOutbox(ctx, h.tx, h.replyOf(m, template, text, o))
+}
+
+// replyOf is the answer to the message that is being handled.
+func (h handling) replyOf(m InboxMessage, template, text string, o *Order) queued {
 	row, queue := answer(m, "handled", m.RowID)
 	row.Template, row.Text, row.NextAttemptAt, row.CreatedAt = template, text, h.now, h.now
 	if o != nil {
 		row.OrderID = o.ID
 	}
-	return h.insertOutbox(ctx, h.tx, row, queue)
+	return queued{row, queue}
 }
 
 // answer begins an answer to m, the way m came: what was written in private is
@@ -130,14 +141,14 @@ func (s *Service) sayTx(ctx context.Context, tx *sqldb.Tx, o Order, what, text s
 func (s *Service) answerTx(ctx context.Context, tx *sqldb.Tx, m InboxMessage, o Order, what, template, text string, now time.Time) error {
 	row, queue := answer(m, what, o.ID)
 	row.OrderID, row.Template, row.Text, row.NextAttemptAt, row.CreatedAt = o.ID, template, text, now, now
-	return s.insertOutbox(ctx, tx, row, queue)
+	return s.insertOutbox(ctx, tx, queued{row, queue})
 }
 
-// noticeTx calls the payer to the confirmation page. Its text, with the link and
+// noticeOf calls the payer to the confirmation page. Its text, with the link and
 // the telephone number, is made when it is sent.
-func (s *Service) noticeTx(ctx context.Context, tx *sqldb.Tx, o Order, now time.Time) error {
-	return s.insertOutbox(ctx, tx, OutboxRow{ID: outboxID(OutboxNotice, templateNotice, o.ID), Kind: OutboxNotice, CustomerID: o.PayerID,
-		OrderID: o.ID, Template: templateNotice, NextAttemptAt: now, CreatedAt: now}, "customer:"+o.PayerID.String())
+func noticeOf(o Order, now time.Time) queued {
+	return queued{OutboxRow{ID: outboxID(OutboxNotice, templateNotice, o.ID), Kind: OutboxNotice, CustomerID: o.PayerID,
+		OrderID: o.ID, Template: templateNotice, NextAttemptAt: now, CreatedAt: now}, "customer:" + o.PayerID.String()}
 }
 
 // conversation is the queue of a reply: those of one conversation go out in order.
@@ -148,34 +159,75 @@ func conversation(channel, conversationID, firstID string) string {
 	return channel + ":" + conversationID
 }
 
-// insertOutbox puts a row last into its queue, also where the clocks of two nodes
+var outboxTable = []sqldb.Column{
+	{Name: "id", Type: "uuid"}, {Name: "kind", Type: "text"}, {Name: "queue", Type: "text"}, {Name: "channel", Type: "text"},
+	{Name: "in_reply_to", Type: "text"}, {Name: "conversation_id", Type: "text"}, {Name: "recipient_id", Type: "text"},
+	{Name: "customer_id", Type: "uuid"}, {Name: "order_id", Type: "uuid"}, {Name: "template", Type: "text"}, {Name: "text", Type: "text"},
+	{Name: "status", Type: "text"}, {Name: "attempts", Type: "int8"}, {Name: "next_attempt_at", Type: "timestamptz"},
+	{Name: "created_at", Type: "timestamptz"}, {Name: "closed_at", Type: "timestamptz"}, {Name: "external_id", Type: "text"},
+	{Name: "last_error", Type: "text"}, {Name: "decision", Type: "text"}, {Name: "text_hash", Type: "bytea"},
+}
+
+// insertOutbox puts rows last into their queues, also where the clocks of two nodes
 // disagree on what was said first. What screening does not let out is kept, dead.
-func (s *Service) insertOutbox(ctx context.Context, tx *sqldb.Tx, r OutboxRow, queue string) error {
-	var last time.Time
-	err := tx.QueryRow(ctx, "SELECT MAX(created_at) FROM outbox WHERE queue = $1 AND status = 'pending'", []any{queue}, &last)
+func (s *Service) insertOutbox(ctx context.Context, tx *sqldb.Tx, list ...queued) error {
+	last, err := endsOfQueues(ctx, tx, list)
 	if err != nil {
-		return fmt.Errorf("find the end of a queue of the outbox: %w", err)
+		return err
 	}
-	if !r.CreatedAt.After(last) {
-		r.CreatedAt = last.Add(time.Microsecond)
-	}
-	r.Status = OutboxPending
-	if r.Decision, r.LastError = screenOutgoing(r); r.Decision == VerdictReject {
-		r.Status, r.ClosedAt = OutboxDead, r.CreatedAt
-		s.log.ErrorContext(ctx, "screening keeps back what was to go out", "row", r.ID, "kind", r.Kind, "order", r.OrderID, "reason", r.LastError)
-	}
-	if r.Text != "" {
-		r.TextHash = s.TextHash(r.Text)
-	}
-	_, err = tx.Exec(ctx, `INSERT INTO outbox (id, kind, queue, channel, in_reply_to, conversation_id, recipient_id, customer_id, order_id, template, text,
-			status, attempts, next_attempt_at, created_at, closed_at, external_id, last_error, decision, text_hash)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, $15, '', $16, $17, $18)`,
-		r.ID, string(r.Kind), queue, r.Channel, r.InReplyTo, r.ConversationID, r.RecipientID, sqldb.NullUUID(r.CustomerID), sqldb.NullUUID(r.OrderID),
-		r.Template, r.Text, string(r.Status), r.NextAttemptAt, r.CreatedAt, r.ClosedAt, r.LastError, string(r.Decision), nullBytes(r.TextHash))
+	err = tx.Insert(ctx, "outbox", outboxTable, len(list), func(i int) []any {
+		r := list[i].OutboxRow
+		if end := last[list[i].queue]; !r.CreatedAt.After(end) {
+			r.CreatedAt = end.Add(time.Microsecond)
+		}
+		last[list[i].queue] = r.CreatedAt
+		r.Status = OutboxPending
+		if r.Decision, r.LastError = screenOutgoing(r); r.Decision == VerdictReject {
+			r.Status, r.ClosedAt = OutboxDead, r.CreatedAt
+			s.log.ErrorContext(ctx, "screening keeps back what was to go out", "row", r.ID, "kind", r.Kind, "order", r.OrderID, "reason", r.LastError)
+		}
+		if r.Text != "" {
+			r.TextHash = s.TextHash(r.Text)
+		}
+		return []any{r.ID, string(r.Kind), list[i].queue, r.Channel, r.InReplyTo, r.ConversationID, r.RecipientID,
+			sqldb.NullUUID(r.CustomerID), sqldb.NullUUID(r.OrderID), r.Template, r.Text,
+			string(r.Status), int64(0), r.NextAttemptAt, r.CreatedAt, r.ClosedAt, "",
+			r.LastError, string(r.Decision), nullBytes(r.TextHash)}
+	})
 	if err != nil {
-		return fmt.Errorf("put a %s into the outbox: %w", r.Kind, err)
+		return fmt.Errorf("put %d rows into the outbox: %w", len(list), err)
 	}
 	return nil
+}
+
+// endsQuery finds when the last pending row of each queue of ROWS was put into it, by an
+// index and a row a queue, however long the queues are.
+const endsQuery = `SELECT d.name, (SELECT o.created_at FROM outbox AS o WHERE o.queue = d.name AND o.status = 'pending' ORDER BY o.created_at DESC LIMIT 1) FROM ROWS AS d`
+
+var endsColumns = []sqldb.Column{{Name: "name", Type: "text"}}
+
+// endsOfQueues returns when the last row was put into each queue that rows go into.
+func endsOfQueues(ctx context.Context, tx *sqldb.Tx, list []queued) (map[string]time.Time, error) {
+	last := make(map[string]time.Time, len(list))
+	var queues []string
+	for _, row := range list {
+		if _, known := last[row.queue]; !known {
+			last[row.queue] = time.Time{}
+			queues = append(queues, row.queue)
+		}
+	}
+	err := tx.EachOfRows(ctx, endsQuery, endsColumns, len(queues), func(i int) []any { return []any{queues[i]} },
+		func(rows *sqldb.Rows) error {
+			var queue string
+			var at time.Time
+			err := rows.Scan(&queue, &at)
+			last[queue] = at
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("find the ends of queues of the outbox: %w", err)
+	}
+	return last, nil
 }
 
 const outboxColumns = `id, kind, channel, in_reply_to, conversation_id, recipient_id, customer_id, order_id, template, text, status, attempts,

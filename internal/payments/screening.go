@@ -157,10 +157,10 @@ func (s *Service) isDenied(userID string) bool {
 	return denied
 }
 
-// screen judges a new order, which is stored already and so counts itself. The
+// screen judges a new order, which is not stored yet. The
 // verdict is the hardest of its hits'. Everything that it reads is found by an
 // index and bounded, however long the histories of payer and payee are.
-func (h handling) screen(ctx context.Context, o Order, to payee) (Verdict, []Hit, error) {
+func (h handling) screen(ctx context.Context, o Order, to payee, alike likenesses) (Verdict, []Hit, error) {
 	rules := h.config.Screening
 	var hits []Hit
 	hit := func(rule string, verdict Verdict, format string, args ...any) {
@@ -194,7 +194,7 @@ func (h handling) screen(ctx context.Context, o Order, to payee) (Verdict, []Hit
 		}
 	}
 	if rules.LookAlike != VerdictAccept && stranger {
-		original, err := lookedLike(ctx, h.tx, linkChannel(o.Channel), o.PayeeUserID, o.PayeeHandle)
+		original, err := alike.of(ctx, h.tx, linkChannel(o.Channel), o.PayeeUserID, o.PayeeHandle)
 		if err != nil {
 			return "", nil, err
 		}
@@ -230,11 +230,11 @@ type window struct {
 func windowQuery() string {
 	return fmt.Sprintf(`SELECT created_at, amount, payee_user_id FROM orders
 		WHERE payer_id = $1 AND created_at > $2 AND state IN ('received', 'awaiting_payee', 'under_review', 'awaiting_confirmation', 'posted')
-		ORDER BY created_at DESC LIMIT %d`, MaxCounted+1)
+		ORDER BY created_at DESC LIMIT %d`, MaxCounted)
 }
 
-// paymentsInWindow counts the payments of an order's payer. Beyond MaxCounted it
-// counts no further: every limit on counts has been met by then.
+// paymentsInWindow counts the payments of an order's payer, the order included. Beyond
+// MaxCounted others it counts no further: every limit on counts has been met by then.
 func (h handling) paymentsInWindow(ctx context.Context, o Order) (window, error) {
 	limit := h.config.capFor(o.PayeeKind)
 	isNear := func(amount ledger.Amount) bool {
@@ -242,17 +242,11 @@ func (h handling) paymentsInWindow(ctx context.Context, o Order) (window, error)
 	}
 	w := window{currency: o.Currency, near: isNear(o.Amount)}
 	payees := map[string]bool{}
-	err := h.tx.Each(ctx, windowQuery(), []any{o.PayerID, h.now.Add(-month)}, func(rows *sqldb.Rows) error {
-		var at time.Time
-		var amount ledger.Amount
-		var payeeID string
-		if err := rows.Scan(&at, &amount, &payeeID); err != nil {
-			return err
-		}
+	count := func(at time.Time, amount ledger.Amount, payeeID string) {
 		w.monthCount++
 		var ok bool
 		if w.monthAmount, ok = addCapped(w.monthAmount, amount); !ok || !at.After(h.now.Add(-day)) {
-			return nil
+			return
 		}
 		w.dayCount++
 		w.dayAmount, _ = addCapped(w.dayAmount, amount)
@@ -260,7 +254,17 @@ func (h handling) paymentsInWindow(ctx context.Context, o Order) (window, error)
 		if isNear(amount) {
 			w.nearCap++
 		}
-		return nil
+	}
+	count(o.CreatedAt, o.Amount, o.PayeeUserID)
+	err := h.tx.Each(ctx, windowQuery(), []any{o.PayerID, h.now.Add(-month)}, func(rows *sqldb.Rows) error {
+		var at time.Time
+		var amount ledger.Amount
+		var payeeID string
+		err := rows.Scan(&at, &amount, &payeeID)
+		if err == nil {
+			count(at, amount, payeeID)
+		}
+		return err
 	})
 	if err != nil {
 		return window{}, fmt.Errorf("count the payments of order %s's payer: %w", o.ID, err)
@@ -275,14 +279,15 @@ func ordersOfDayQuery(limit int) string {
 	return fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 AS one FROM orders WHERE payer_id = $1 AND created_at > $2 LIMIT %d) AS made", limit)
 }
 
-// ordersOfDay counts the orders of an order's payer, no further than to one too many.
+// ordersOfDay counts the orders of an order's payer, the order included, no further than
+// to one too many.
 func (h handling) ordersOfDay(ctx context.Context, o Order) (int, error) {
 	var made int
-	err := h.tx.QueryRow(ctx, ordersOfDayQuery(h.config.Screening.DayOrders+1), []any{o.PayerID, h.now.Add(-day)}, &made)
+	err := h.tx.QueryRow(ctx, ordersOfDayQuery(h.config.Screening.DayOrders), []any{o.PayerID, h.now.Add(-day)}, &made)
 	if err != nil {
 		return 0, fmt.Errorf("count the orders of order %s's payer: %w", o.ID, err)
 	}
-	return made, nil
+	return made + 1, nil
 }
 
 // addCapped adds two amounts; where the sum cannot be written down it stays at the
@@ -337,17 +342,6 @@ func notePaid(ctx context.Context, tx *sqldb.Tx, o Order) error {
 		o.PayerID, linkChannel(o.Channel), o.PayeeUserID)
 	if err != nil {
 		return fmt.Errorf("remember the payee of order %s: %w", o.ID, err)
-	}
-	return nil
-}
-
-func recordHits(ctx context.Context, tx *sqldb.Tx, order uuid.UUID, hits []Hit) error {
-	for _, hit := range hits {
-		_, err := tx.Exec(ctx, "INSERT INTO screening_hits (order_id, rule, verdict, detail, at) VALUES ($1, $2, $3, $4, $5)",
-			order, hit.Rule, string(hit.Verdict), hit.Detail, hit.At)
-		if err != nil {
-			return fmt.Errorf("record that order %s met %s: %w", order, hit.Rule, err)
-		}
 	}
 	return nil
 }

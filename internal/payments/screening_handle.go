@@ -61,6 +61,23 @@ func likenessQuery(tx *sqldb.Tx) string {
 // mostAlike bounds the likenesses of one handle that are looked at.
 const mostAlike = 1000
 
+// likenesses remembers the answers of lookedLike while nobody is linked.
+type likenesses map[likeness]Link
+
+type likeness struct{ channel, userID, handle string }
+
+func (l likenesses) of(ctx context.Context, tx *sqldb.Tx, channel, userID, handle string) (Link, error) {
+	key := likeness{channel, userID, handle}
+	if original, known := l[key]; known {
+		return original, nil
+	}
+	original, err := lookedLike(ctx, tx, channel, userID, handle)
+	if err == nil {
+		l[key] = original
+	}
+	return original, err
+}
+
 // lookedLike returns the link of a payee whose handle somebody else's looks like;
 // one without a user id where there is none.
 func lookedLike(ctx context.Context, tx *sqldb.Tx, channel, userID, handle string) (Link, error) {

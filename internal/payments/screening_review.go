@@ -11,28 +11,6 @@ import (
 	"tweetledger/ledger"
 )
 
-// judge moves a new order to the state that rules, screening and ledger give it.
-func (h handling) judge(ctx context.Context, o *Order, payer Customer, to payee) error {
-	if reason := h.refusal(*o, payer, to); reason != "" {
-		return change(ctx, h.tx, o, StateRejected, ActorService, reason, h.now)
-	}
-	verdict, hits, err := h.screen(ctx, *o, to)
-	if err != nil {
-		return err
-	}
-	if err := recordHits(ctx, h.tx, o.ID, hits); err != nil {
-		return err
-	}
-	switch verdict {
-	case VerdictReject:
-		return change(ctx, h.tx, o, StateRejected, ActorService, hits[0].Rule, h.now)
-	case VerdictReview: // nothing is held: whether it can be is seen when staff let it go on
-		o.ExpiresAt = h.now.Add(h.config.Screening.ReviewTerm)
-		return change(ctx, h.tx, o, StateUnderReview, ActorService, hits[0].Rule, h.now)
-	}
-	return h.settle(ctx, o, payer, to)
-}
-
 // Release lets an order go on that waits for staff, exactly as if screening had
 // accepted it: the rules are asked again and the money is held. Who does it and why stands in the order's history. An order that is
 // not under review, or no longer, is CodeConflict.
@@ -53,7 +31,18 @@ func (s *Service) Release(ctx context.Context, id uuid.UUID, actor, reason strin
 		if refused := h.refusal(*o, payer, to); refused != "" {
 			return change(ctx, h.tx, o, StateRejected, ActorService, refused, h.now)
 		}
-		return h.settle(ctx, o, payer, to)
+		p := payment{payer: payer, to: to, o: *o}
+		if err := h.settle(ctx, []*payment{&p}); err != nil {
+			return err
+		}
+		if err := update(ctx, h.tx, p.o, p.events[0]); err != nil {
+			return err
+		}
+		*o = p.o
+		if o.State != StateAwaitingConfirmation {
+			return nil
+		}
+		return h.insertOutbox(ctx, h.tx, noticeOf(*o, h.now))
 	})
 }
 
