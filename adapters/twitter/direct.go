@@ -98,10 +98,10 @@ func directQuery() url.Values {
 }
 
 // ReadDirect reads the direct messages to the bank that were written at from or later,
-// hands them to handle, the oldest first, and returns from where to read the next
+// hands them to take, the oldest first, and returns from where to read the next
 // time, in the way of ReadMentions. What the bank's account itself has written is left
 // out. The zero time reads all that X has, which is 30 days.
-func (c *Client) ReadDirect(ctx context.Context, bankUserID string, from time.Time, handle Handler) (time.Time, error) {
+func (c *Client) ReadDirect(ctx context.Context, bankUserID string, from time.Time, take BatchHandler) (time.Time, error) {
 	if !validID(bankUserID) {
 		return from, ledger.Errorf(ledger.CodeInvalid, "%q is not a numeric user id", clip(bankUserID))
 	}
@@ -126,7 +126,7 @@ func (c *Client) ReadDirect(ctx context.Context, bankUserID string, from time.Ti
 		}
 	}
 	messages = slices.DeleteFunc(messages, func(m payments.Message) bool { return m.AuthorID == bankUserID })
-	if err := c.offerAll(ctx, ViaDirect, messages, handle); err != nil {
+	if err := c.offerAll(ctx, ViaDirect, messages, take); err != nil {
 		return from, err
 	}
 	return next, nil

@@ -16,10 +16,10 @@ import (
 func (w *world) readDirect(from time.Time) ([]payments.Message, time.Time) {
 	w.t.Helper()
 	var list []payments.Message
-	next, err := w.client.ReadDirect(w.ctx, bankID, from, func(_ context.Context, m payments.Message) error {
+	next, err := w.client.ReadDirect(w.ctx, bankID, from, twitter.Handler(func(_ context.Context, m payments.Message) error {
 		list = append(list, m)
 		return m.Validate()
-	})
+	}).Each())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestDirectMessagesAreReadAgainWhenTheyFail(t *testing.T) {
 		}
 	}
 	broken := errors.New("disk full")
-	if next, err := w.client.ReadDirect(w.ctx, bankID, from, func(context.Context, payments.Message) error { return broken }); !errors.Is(err, broken) || !next.Equal(from) {
+	if next, err := w.client.ReadDirect(w.ctx, bankID, from, twitter.Handler(func(context.Context, payments.Message) error { return broken }).Each()); !errors.Is(err, broken) || !next.Equal(from) {
 		t.Errorf("our side fails: %v, %v", next, err)
 	}
 	if got, _ := w.readDirect(from); len(got) != 1 {

@@ -29,22 +29,16 @@ const progressInterval = 10 * time.Second
 // Listen reads the filtered stream as Stream does, and after each connection also
 // what was posted while there was none: by search and by mentions, since either is
 // known to leave something out, from some minutes before the stream was last heard. So
-// messages repeat. handle is called from two goroutines.
-func (c *Client) Listen(ctx context.Context, l Listening, handle Handler) error {
+// messages repeat. take is called from two goroutines.
+func (c *Client) Listen(ctx context.Context, l Listening, take BatchHandler) error {
 	ctx, stop := context.WithCancel(ctx)
-	filler := &gapFiller{client: c, listening: l, handle: handle, work: make(chan struct{}, 1), heard: l.Since}
+	filler := &gapFiller{client: c, listening: l, take: take, work: make(chan struct{}, 1), heard: l.Since}
 	if filler.heard.IsZero() {
 		filler.heard = c.opts.Clock()
 	}
-	f := c.filtered(func(ctx context.Context, m payments.Message) error {
-		err := handle(ctx, m)
-		if err == nil { // what was posted later may still be on its way
-			filler.reached(ctx, m.CreatedAt)
-		}
-		return err
-	})
+	f := c.filtered(take, filler.reached)
 	f.onConnect = filler.connected
-	f.idle = func() { filler.reached(ctx, c.opts.Clock()) }
+	f.idle = func(at time.Time) { filler.reached(ctx, at) }
 	var waiting sync.WaitGroup
 	waiting.Go(func() { filler.run(ctx) })
 	err := c.follow(ctx, f)
@@ -58,7 +52,7 @@ func (c *Client) Listen(ctx context.Context, l Listening, handle Handler) error 
 type gapFiller struct {
 	client    *Client
 	listening Listening
-	handle    Handler
+	take      BatchHandler
 	work      chan struct{}
 
 	mu      sync.Mutex
@@ -112,8 +106,8 @@ func (g *gapFiller) ask(from time.Time) {
 	}
 }
 
-// take takes the gap that waits.
-func (g *gapFiller) take() time.Time {
+// next takes the gap that waits.
+func (g *gapFiller) next() time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reading, g.from = g.from, time.Time{}
@@ -137,11 +131,11 @@ func (g *gapFiller) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		from := g.take()
+		from := g.next()
 		if from.IsZero() {
 			continue
 		}
-		err := g.client.Backfill(ctx, g.listening, from, g.handle)
+		err := g.client.Backfill(ctx, g.listening, from, g.take)
 		if err == nil {
 			g.filled()
 			waits.succeeded()
@@ -166,27 +160,22 @@ func (g *gapFiller) run(ctx context.Context) {
 }
 
 // Backfill reads what was posted at from or later, by search and by mentions, and
-// hands each post to handle once, the oldest first. It fails only where neither way
-// could be read to its end, or handle fails.
-func (c *Client) Backfill(ctx context.Context, l Listening, from time.Time, handle Handler) error {
+// hands each post to take once, the oldest first. It fails only where neither way
+// could be read to its end, or take fails.
+func (c *Client) Backfill(ctx context.Context, l Listening, from time.Time, take BatchHandler) error {
 	found, whole, searchErr := c.Search(ctx, l.Rule.Value, from)
 	if searchErr == nil && !whole {
 		c.metrics.gaps.Inc()
 		c.opts.Log.WarnContext(ctx, "more posts in a gap than one search reads; import or reconcile to find the others", "from", from, "read", len(found))
 	}
-	if err := c.offerAll(ctx, ViaSearch, found, handle); err != nil {
+	if err := c.offerAll(ctx, ViaSearch, found, take); err != nil {
 		return err
 	}
 	there := make(map[string]bool, len(found))
 	for _, m := range found {
 		there[m.ID] = true
 	}
-	_, mentionsErr := c.ReadMentions(ctx, l.BankUserID, from, func(ctx context.Context, m payments.Message) error {
-		if there[m.ID] {
-			return nil
-		}
-		return handle(ctx, m)
-	})
+	_, mentionsErr := c.readMentions(ctx, l.BankUserID, from, func(m payments.Message) bool { return !there[m.ID] }, take)
 	if mentionsErr != nil && (searchErr != nil || isOwn(mentionsErr)) {
 		return fmt.Errorf("filling the gap since %s: %w", from.UTC().Format(time.RFC3339), errors.Join(searchErr, mentionsErr))
 	}

@@ -22,7 +22,7 @@ func (w *world) listen(since time.Time) *streaming {
 	w.t.Helper()
 	s := w.start(func(handle func(context.Context, payments.Message) error) func(context.Context) error {
 		return func(ctx context.Context) error {
-			return w.client.Listen(ctx, twitter.Listening{BankUserID: bankID, Rule: twitter.BankRule("SmoneyFR"), Since: since}, handle)
+			return w.client.Listen(ctx, twitter.Listening{BankUserID: bankID, Rule: twitter.BankRule("SmoneyFR"), Since: since}, twitter.Handler(handle).Each())
 		}
 	})
 	w.connected(1, 0)
@@ -141,10 +141,10 @@ func TestMentionsAreReadWithOverlap(t *testing.T) {
 	seen := map[string]int{}
 	read := func(from time.Time) time.Time {
 		t.Helper()
-		next, err := w.client.ReadMentions(w.ctx, bankID, from, func(_ context.Context, m payments.Message) error {
+		next, err := w.client.ReadMentions(w.ctx, bankID, from, twitter.Handler(func(_ context.Context, m payments.Message) error {
 			seen[m.ID]++
 			return nil
-		})
+		}).Each())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -308,7 +308,7 @@ func TestGapThatIsNotFilledIsLeftToTheNext(t *testing.T) {
 						case reached <- until:
 						case <-ctx.Done():
 						}
-					}}, handle)
+					}}, twitter.Handler(handle).Each())
 			}
 		})
 		w.connected(1, 0)

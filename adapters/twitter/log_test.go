@@ -39,7 +39,7 @@ func TestNobodysWordsAreLogged(t *testing.T) {
 		return c
 	}
 	take := func(context.Context, payments.Message) error { return nil }
-	if _, err := client(w.server.URL).ReadDirect(w.ctx, bankID, begin, take); err != nil {
+	if _, err := client(w.server.URL).ReadDirect(w.ctx, bankID, begin, twitter.Handler(take).Each()); err != nil {
 		t.Fatal(err)
 	}
 	if err := client(odd.URL).Stream(w.ctx, take); ledger.CodeOf(err) != ledger.CodeForbidden {

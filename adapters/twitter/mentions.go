@@ -50,18 +50,23 @@ func (c *Client) PollMentions(ctx context.Context, userID, since string, handle 
 	if err != nil {
 		return since, err
 	}
-	if err := c.offerAll(ctx, ViaMentions, messages, handle); err != nil {
+	if err := c.offerAll(ctx, ViaMentions, messages, handle.Each()); err != nil {
 		return since, err
 	}
 	return nextSince(messages, since), nil
 }
 
 // ReadMentions reads the mentions of a user that were written at from or later,
-// hands them to handle, the oldest first, and returns from where to read the next
+// hands them to take, the oldest first, and returns from where to read the next
 // time: some minutes before the newest, on purpose, so messages repeat. An error
 // changes nothing: read again from the same time. The zero time reads all that X
 // has, which is the newest 800.
-func (c *Client) ReadMentions(ctx context.Context, userID string, from time.Time, handle Handler) (time.Time, error) {
+func (c *Client) ReadMentions(ctx context.Context, userID string, from time.Time, take BatchHandler) (time.Time, error) {
+	return c.readMentions(ctx, userID, from, func(payments.Message) bool { return true }, take)
+}
+
+// readMentions is ReadMentions; only those that are wanted are handed over.
+func (c *Client) readMentions(ctx context.Context, userID string, from time.Time, wanted func(payments.Message) bool, take BatchHandler) (time.Time, error) {
 	if !validID(userID) {
 		return from, ledger.Errorf(ledger.CodeInvalid, "%q is not a numeric user id", clip(userID))
 	}
@@ -73,15 +78,17 @@ func (c *Client) ReadMentions(ctx context.Context, userID string, from time.Time
 	if err != nil {
 		return from, err
 	}
-	if err := c.offerAll(ctx, ViaMentions, messages, handle); err != nil {
-		return from, err
-	}
+	next := from
 	for _, m := range messages {
-		if next := m.CreatedAt.Add(-overlap); next.After(from) {
-			from = next
+		if at := m.CreatedAt.Add(-overlap); at.After(next) {
+			next = at
 		}
 	}
-	return from, nil
+	messages = slices.DeleteFunc(messages, func(m payments.Message) bool { return !wanted(m) })
+	if err := c.offerAll(ctx, ViaMentions, messages, take); err != nil {
+		return from, err
+	}
+	return next, nil
 }
 
 // mentions reads the mentions of a user that a query selects.
@@ -122,14 +129,9 @@ func (c *Client) readPages(ctx context.Context, what call, via, token string, mo
 }
 
 // offerAll hands messages over, the oldest first.
-func (c *Client) offerAll(ctx context.Context, via string, messages []payments.Message, handle Handler) error {
+func (c *Client) offerAll(ctx context.Context, via string, messages []payments.Message, take BatchHandler) error {
 	slices.SortStableFunc(messages, func(a, b payments.Message) int { return compareIDs(a.ID, b.ID) })
-	for _, m := range messages {
-		if err := c.offer(ctx, via, m.ID, func() error { return handle(ctx, m) }); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.offerMessages(ctx, via, messages, take)
 }
 
 // decodePage decodes the posts of a page; those that cannot be read are noted

@@ -1,15 +1,15 @@
 package twitter
 
 import (
-	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,8 +29,8 @@ const (
 	maxHandlerTries = 8
 )
 
-// Stream reads the filtered stream and hands each message to handle, which
-// stores it: the next one is read only when it has returned nil. It connects
+// Stream reads the filtered stream and hands each message to handle, in order, which
+// stores it. It connects
 // again, politely, whenever the stream ends, and returns when the context ends
 // (its error), when X refuses for good (wrong token, no access: an *APIError), or
 // when handle keeps failing. A message that handle refuses with CodeInvalid is
@@ -38,23 +38,53 @@ const (
 //
 // What is posted between two connections is not on the stream: see Listen.
 func (c *Client) Stream(ctx context.Context, handle Handler) error {
-	return c.follow(ctx, c.filtered(handle))
+	return c.follow(ctx, c.filtered(handle.Each(), func(context.Context, time.Time) {}))
 }
 
 // Handler takes a message over. It must have stored it when it returns nil.
 type Handler func(ctx context.Context, m payments.Message) error
 
-func (c *Client) filtered(handle Handler) following {
+// BatchHandler takes over messages that came together, in their order, and returns an
+// error for each: nil where it has stored the message. It gets at most maxOffered, and one
+// alone where no more are waiting.
+type BatchHandler func(ctx context.Context, batch []payments.Message) []error
+
+// Each returns a BatchHandler that takes one message after the other, until ctx ends.
+func (h Handler) Each() BatchHandler {
+	return func(ctx context.Context, batch []payments.Message) []error {
+		errs := make([]error, len(batch))
+		for i, m := range batch {
+			if errs[i] = ctx.Err(); errs[i] == nil {
+				errs[i] = h(ctx, m)
+			}
+		}
+		return errs
+	}
+}
+
+// filtered reads posts. stored is told when the messages were written that take has
+// taken over.
+func (c *Client) filtered(take BatchHandler, stored func(ctx context.Context, at time.Time)) following {
 	return following{
 		what: call{endpoint: endpointStream, method: http.MethodGet, path: "/2/tweets/search/stream", query: tweetQuery(), token: c.opts.AppToken},
-		onEvent: func(ctx context.Context, data json.RawMessage, line []byte) error {
-			m, err := DecodeEvent(line, ViaStream)
-			if err != nil {
-				c.unreadable(ctx, ViaStream, data, err)
-				return nil
+		onEvents: func(ctx context.Context, events []event) error {
+			messages := make([]payments.Message, 0, len(events))
+			for _, e := range events {
+				m, err := e.message(ViaStream)
+				if err != nil {
+					c.unreadable(ctx, ViaStream, e.Data, err)
+					continue
+				}
+				c.noteRead(resourcePost, ViaStream, m.ID, m.CreatedAt)
+				messages = append(messages, m)
 			}
-			c.noteRead(resourcePost, ViaStream, m.ID, m.CreatedAt)
-			return c.offer(ctx, ViaStream, m.ID, func() error { return handle(ctx, m) })
+			if err := c.offerMessages(ctx, ViaStream, messages, take); err != nil {
+				return err
+			}
+			for _, m := range messages { // what was posted later may still be on its way
+				stored(ctx, m.CreatedAt)
+			}
+			return nil
 		},
 	}
 }
@@ -79,15 +109,20 @@ func (c *Client) UserCompliance(ctx context.Context, partition int, handle func(
 func follow[T any](ctx context.Context, c *Client, partition int, from endpoint, path string, decode func([]byte) (T, bool, error), id func(T) string,
 	handle func(context.Context, T) error) error {
 	what := call{endpoint: from, method: http.MethodGet, path: path, token: c.opts.AppToken, query: url.Values{"partition": {strconv.Itoa(partition)}}}
-	return c.follow(ctx, following{what: what, onEvent: func(ctx context.Context, data json.RawMessage, _ []byte) error {
-		event, ok, err := decode(data)
-		if err != nil {
-			c.unreadable(ctx, viaCompliance, data, err)
+	return c.follow(ctx, following{what: what, onEvents: func(ctx context.Context, events []event) error {
+		for _, e := range events {
+			said, ok, err := decode(e.Data)
+			if err != nil {
+				c.unreadable(ctx, viaCompliance, e.Data, err)
+			}
+			if err != nil || !ok {
+				continue
+			}
+			if err := c.offer(ctx, viaCompliance, []string{id(said)}, func([]int) []error { return []error{handle(ctx, said)} }); err != nil {
+				return err
+			}
 		}
-		if err != nil || !ok {
-			return nil
-		}
-		return c.offer(ctx, viaCompliance, id(event), func() error { return handle(ctx, event) })
+		return nil
 	}})
 }
 
@@ -100,23 +135,64 @@ func (c *Client) unreadable(ctx context.Context, via string, raw []byte, err err
 	c.opts.Log.WarnContext(ctx, "left out what X sent", "via", via, "id", lenientID(raw), "error", err)
 }
 
-// offer hands something over, again and again while the handler fails.
-func (c *Client) offer(ctx context.Context, via, id string, handle func() error) error {
+// maxOffered bounds what is handed over at once.
+const maxOffered = 200
+
+// offerMessages hands messages over, in order.
+func (c *Client) offerMessages(ctx context.Context, via string, messages []payments.Message, take BatchHandler) error {
+	for batch := range slices.Chunk(messages, maxOffered) {
+		ids := make([]string, len(batch))
+		for i, m := range batch {
+			ids[i] = m.ID
+		}
+		err := c.offer(ctx, via, ids, func(which []int) []error {
+			if len(which) == len(batch) {
+				return take(ctx, batch)
+			}
+			again := make([]payments.Message, len(which))
+			for i, n := range which {
+				again[i] = batch[n]
+			}
+			return take(ctx, again)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// offer hands over things with ids: take is told which of them, and says what became of
+// each. Those that it fails on it gets again and again.
+func (c *Client) offer(ctx context.Context, via string, ids []string, take func(which []int) []error) error {
+	which := make([]int, len(ids))
+	for i := range which {
+		which[i] = i
+	}
 	var waits backoff
 	for try := 1; ; try++ {
-		err := handle()
+		var failed []int
+		var failure error
+		for i, err := range take(which) {
+			id := ids[which[i]]
+			switch {
+			case err == nil:
+				c.metrics.messages.WithLabelValues(via).Inc()
+			case ledger.CodeOf(err) == ledger.CodeInvalid:
+				c.metrics.unread.WithLabelValues(via).Inc()
+				c.opts.Log.WarnContext(ctx, "a message was refused", "via", via, "id", id, "error", err)
+			default:
+				failed, failure = append(failed, which[i]), fmt.Errorf("storing %s %s: %w", via, id, err)
+			}
+		}
 		switch {
-		case err == nil:
-			c.metrics.messages.WithLabelValues(via).Inc()
-			return nil
-		case ledger.CodeOf(err) == ledger.CodeInvalid:
-			c.metrics.unread.WithLabelValues(via).Inc()
-			c.opts.Log.WarnContext(ctx, "a message was refused", "via", via, "id", id, "error", err)
+		case len(failed) == 0:
 			return nil
 		case try == maxHandlerTries || ctx.Err() != nil:
-			return &handlerError{fmt.Errorf("storing %s %s: %w", via, id, err)}
+			return &handlerError{failure}
 		}
-		c.opts.Log.WarnContext(ctx, "storing failed, trying again", "via", via, "id", id, "try", try, "error", err)
+		which = failed
+		c.opts.Log.WarnContext(ctx, "storing failed, trying again", "via", via, "messages", len(failed), "try", try, "error", failure)
 		if err := c.wait(ctx, waits.next(networkFailure)); err != nil {
 			return err
 		}
@@ -136,11 +212,13 @@ var (
 
 // following is a stream that is to be kept connected.
 type following struct {
-	what    call
-	onEvent func(ctx context.Context, data json.RawMessage, line []byte) error
+	what call
+	// onEvents is called with what X has sent, in order: all that is there.
+	onEvents func(ctx context.Context, events []event) error
 	// onConnect, where it is set, is called when X has accepted a connection, and idle
-	// when a keep-alive came: nothing waits to be sent.
-	onConnect, idle func()
+	// with when a keep-alive came: nothing waited to be sent.
+	onConnect func()
+	idle      func(at time.Time)
 }
 
 // follow keeps a stream connected until there is a reason to stop.
@@ -212,26 +290,61 @@ func (c *Client) connect(ctx context.Context, f following, waits *backoff) error
 	if f.onConnect != nil {
 		f.onConnect()
 	}
-	in := bufio.NewReaderSize(response.Body, importBuffer)
+	lines := c.readLines(reading, response.Body)
+	defer func() {
+		hangUp()
+		lines.finished()
+	}()
 	for {
-		line, err := c.nextLine(reading, hangUp, in)
-		if len(line) > 0 {
-			waits.succeeded()
-			c.metrics.heard.WithLabelValues(stream).Set(float64(c.opts.Clock().Unix()))
-		}
-		line = bytes.TrimSpace(line)
-		switch {
-		case len(line) > 0 && (err == nil || json.Valid(line)):
-			if err := c.event(ctx, line, f.onEvent); err != nil {
-				return err
-			}
-		case err == nil && f.idle != nil:
-			f.idle()
+		batch, err := c.nextLines(reading, lines)
+		if err == nil {
+			err = c.read(ctx, f, waits, batch)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// read hands on what lines of a stream say. The error of the last line is the stream's
+// end.
+func (c *Client) read(ctx context.Context, f following, waits *backoff, batch []streamLine) error {
+	var events []event
+	flush := func() error {
+		if len(events) == 0 {
+			return nil
+		}
+		err := f.onEvents(ctx, events)
+		events = nil
+		return err
+	}
+	for _, line := range batch {
+		if len(line.text) > 0 {
+			waits.succeeded()
+			c.metrics.heard.WithLabelValues(string(f.what.endpoint)).Set(float64(line.at.Unix()))
+		}
+		text := bytes.TrimSpace(line.text)
+		end := line.err
+		switch {
+		case len(text) > 0 && (line.err == nil || json.Valid(text)):
+			e, ok, err := c.event(ctx, text)
+			if ok {
+				events = append(events, e)
+			}
+			if err != nil {
+				end = err
+			}
+		case line.err == nil && f.idle != nil:
+			if err := flush(); err != nil {
+				return err
+			}
+			f.idle(line.at)
+		}
+		if end != nil {
+			return cmp.Or(flush(), end)
+		}
+	}
+	return flush()
 }
 
 // open waits for the stream's headers no longer than for a line of it.
@@ -258,51 +371,20 @@ func (c *Client) open(ctx context.Context, hangUp context.CancelFunc, what call)
 	return nil, errSilent
 }
 
-// nextLine returns the next line, or errSilent where none comes in time. The
-// reading goroutine has ended when it returns.
-func (c *Client) nextLine(ctx context.Context, hangUp context.CancelFunc, in *bufio.Reader) ([]byte, error) {
-	type result struct {
-		line []byte
-		err  error
-	}
-	read := make(chan result, 1)
-	go func() {
-		line, err := readLine(in, maxEventBytes)
-		read <- result{line, err}
-	}()
-	select {
-	case r := <-read:
-		if errors.Is(r.err, io.EOF) {
-			r.err = errEnded
-		}
-		return r.line, r.err
-	case <-c.opts.After(streamSilence):
-		hangUp()
-		<-read
-		return nil, errSilent
-	case <-ctx.Done():
-		<-read
-		return nil, ctx.Err()
-	}
-}
-
-// event reads one line of a stream. An error object without data is how X
-// announces that it hangs up.
-func (c *Client) event(ctx context.Context, line []byte, onEvent func(ctx context.Context, data json.RawMessage, line []byte) error) error {
-	var e struct {
-		Data   json.RawMessage `json:"data"`
-		Errors []Problem       `json:"errors"`
-	}
+// event reads one line of a stream; false: it says nothing. An error object without
+// data is how X announces that it hangs up.
+func (c *Client) event(ctx context.Context, line []byte) (event, bool, error) {
+	var e event
 	if err := json.Unmarshal(line, &e); err != nil {
 		c.unreadable(ctx, ViaStream, line, err)
-		return nil
+		return event{}, false, nil
 	}
 	if isNull(e.Data) {
 		if len(e.Errors) > 0 {
-			return fmt.Errorf("%w: %s", errEnded, e.Errors[0])
+			return event{}, false, fmt.Errorf("%w: %s", errEnded, e.Errors[0])
 		}
 		c.opts.Log.WarnContext(ctx, "X sent an event without data", "bytes", len(line)) // it may hold somebody's words
-		return nil
+		return event{}, false, nil
 	}
-	return onEvent(ctx, e.Data, line)
+	return e, true, nil
 }

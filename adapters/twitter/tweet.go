@@ -262,23 +262,15 @@ func jsonError(what string, err error) error {
 	return ledger.Errorf(ledger.CodeInvalid, "%s is not as X writes it: %w", what, err)
 }
 
-// event is one post as the stream and the webhook deliver it.
+// event is one post as the stream and the webhook deliver it, or what else a stream
+// says.
 type event struct {
 	Data     json.RawMessage `json:"data"`
 	Includes includes        `json:"includes"`
+	Errors   []Problem       `json:"errors"`
 }
 
-// DecodeEvent makes a message of one event of the stream, {"data": {…},
-// "includes": {…}}. An event that is no post, or one that lacks id, author or
-// text, is an Error with CodeInvalid.
-func DecodeEvent(raw []byte, via string) (payments.Message, error) {
-	var e event
-	if err := json.Unmarshal(raw, &e); err != nil {
-		return payments.Message{}, jsonError("the event", err)
-	}
-	if isNull(e.Data) {
-		return payments.Message{}, ledger.Errorf(ledger.CodeInvalid, "the event has no data").InField("data")
-	}
+func (e event) message(via string) (payments.Message, error) {
 	return decodeTweet(e.Data, e.Includes.directory(), via)
 }
 

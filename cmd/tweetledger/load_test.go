@@ -20,7 +20,8 @@ import (
 // not need more memory for many than for few.
 //
 // go test sends loadTweets; TWEETLEDGER_LOAD=1000000 as many as it says (give
-// -timeout), and with -v the rate is printed.
+// -timeout), and with -v the rate is printed. TWEETLEDGER_LOAD_PROFILE names a file
+// for the service's processor profile.
 func TestLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes some seconds")
@@ -86,7 +87,7 @@ func (l *load) payers() int { return min(loadPayers, max(1, l.size/10)) }
 // send tweets, and waits for the service where it falls behind.
 func (l *load) send() {
 	l.t.Helper()
-	p := l.startProcess(soakOrders{XURL: l.xURL, Clock: l.clock, Listen: true})
+	p := l.startProcess(soakOrders{XURL: l.xURL, Clock: l.clock, Listen: true, Profile: os.Getenv("TWEETLEDGER_LOAD_PROFILE")})
 	began := time.Now()
 	for i := range l.size {
 		if i%100 == 50 {

@@ -270,6 +270,7 @@ const (
 	dueInterval    = time.Minute // looks whether a job of an interval is due
 	gaugeInterval  = 15 * time.Second
 	workBatch      = 100
+	inboxBatch     = 400 // looked for at once; a transaction takes fewer
 )
 
 // ruleOwner marks our rules among those of the app's stream.
@@ -281,9 +282,7 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 		group.Go(func() error { return w.repeat(ctx, interval, nil, what, work) })
 	}
 	every(outboxInterval, "deliver replies and notices", w.deliver)
-	group.Go(func() error {
-		return w.repeat(ctx, inboxInterval, w.woken, "handle the inbox", func(ctx context.Context) (int, error) { return w.service.HandlePending(ctx, workBatch) })
-	})
+	group.Go(func() error { return w.handleInbox(ctx) })
 	every(sweepInterval, "expire orders", func(ctx context.Context) (int, error) { return w.service.ExpireOrders(ctx, workBatch) })
 	every(sweepInterval, "expire enrolments", func(ctx context.Context) (int, error) { return w.service.ExpireEnrolments(ctx, workBatch) })
 	every(sweepInterval, "attend to unclaimed payments", func(ctx context.Context) (int, error) { return w.service.SweepUnclaimed(ctx, workBatch) })
@@ -325,6 +324,12 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	if w.client != nil {
 		group.Go(func() error { return newWays(w).run(ctx) })
 	}
+}
+
+// handleInbox does what the messages ask for that wait in the inbox, at once where w is
+// woken, until ctx ends.
+func (w worker) handleInbox(ctx context.Context) error {
+	return w.repeat(ctx, inboxInterval, w.woken, "handle the inbox", func(ctx context.Context) (int, error) { return w.service.HandlePending(ctx, inboxBatch) })
 }
 
 // repeat runs work every interval, when it is woken, and again at once after a full
@@ -402,8 +407,8 @@ func (w worker) compliance(ctx context.Context, partition int) error {
 	return w.client.Compliance(ctx, partition, w.forget)
 }
 
-// receive takes a message from any way in through the inbox and does what it asks
-// for. Stored is enough: what could not be handled now is handled from the inbox.
+// receive takes a message through the inbox and does what it asks
+// for, for whoever waits for that. Stored is enough: what could not be handled now is handled from the inbox.
 func (w worker) receive(ctx context.Context, m payments.Message) error {
 	received, err := w.service.Receive(ctx, m)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,6 +43,8 @@ type soakOrders struct {
 	// Listen leaves it at reading the stream and making orders: nothing is sent, nobody
 	// confirms, and the other ways in are closed.
 	Listen bool
+	// Profile is the file that its processor time is noted in; empty: it is not.
+	Profile string
 }
 
 const soakVariable = "TWEETLEDGER_TEST_SOAK"
@@ -127,7 +130,7 @@ func soakService() int {
 	env := steered(time.Now(), strings.NewReader(""), io.Discard, io.Discard, os.Getenv)
 	env.now = orders.Clock.Now
 	a := &app{environment: env, registry: metrics.New()}
-	err := soakServe(ctx, a, orders, os.Stdout)
+	err := profiled(orders.Profile, func() error { return soakServe(ctx, a, orders, os.Stdout) })
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -136,6 +139,24 @@ func soakService() int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+// profiled does something and notes in a file, where one is named, what took the
+// processor's time.
+func profiled(file string, do func() error) error {
+	if file == "" {
+		return do()
+	}
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return errors.Join(err, out.Close())
+	}
+	err = do()
+	pprof.StopCPUProfile()
+	return errors.Join(err, out.Close())
 }
 
 // soakServe serves until ctx ends, and writes to out where its webhook is.
@@ -175,7 +196,7 @@ func soakServe(ctx context.Context, a *app, orders soakOrders, out io.Writer) er
 	every := func(interval time.Duration, woken chan struct{}, what string, work func(context.Context) (int, error)) {
 		group.Go(func() error { return w.repeat(ctx, interval/clock.Factor, woken, what, work) })
 	}
-	every(inboxInterval, w.woken, "inbox", func(ctx context.Context) (int, error) { return service.HandlePending(ctx, workBatch) })
+	every(inboxInterval, w.woken, "inbox", func(ctx context.Context) (int, error) { return service.HandlePending(ctx, inboxBatch) })
 	every(sweepInterval, nil, "purge", func(ctx context.Context) (int, error) { return service.PurgeDeletions(ctx, workBatch) })
 	every(sweepInterval, nil, "unclaimed", func(ctx context.Context) (int, error) { return service.SweepUnclaimed(ctx, workBatch) })
 	customers := &soakCustomers{app: a, service: service, clock: clock}

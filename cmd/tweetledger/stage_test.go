@@ -162,7 +162,15 @@ func (s *stage) serve(change func(*settings)) *serving {
 			return ctx.Err()
 		}
 	}
-	go func() { p.ended <- p.ways.run(ctx) }()
+	handled := make(chan error, 1)
+	go func() { handled <- p.ways.handleInbox(ctx) }()
+	go func() {
+		err := p.ways.run(ctx)
+		if inboxErr := <-handled; inboxErr == nil {
+			s.t.Error("the inbox is not handled any more")
+		}
+		p.ended <- err
+	}()
 	s.t.Cleanup(p.end)
 	return p
 }

@@ -216,7 +216,7 @@ func (w *ways) listen(ctx context.Context) error {
 		}
 		w.refused.Store(false)
 		err = w.client.Listen(ctx, twitter.Listening{BankUserID: w.settings.Twitter.BankUserID, Rule: rule, Since: since,
-			Progress: func(ctx context.Context, until time.Time) { w.progress(ctx, w.lease, until) }}, w.receive)
+			Progress: func(ctx context.Context, until time.Time) { w.progress(ctx, w.lease, until) }}, w.take)
 		w.refused.Store(true)
 		return err
 	})
@@ -250,7 +250,7 @@ func (w *ways) readMentions(ctx context.Context) error {
 			return mentionsInterval
 		},
 		read: func(ctx context.Context, from time.Time) (time.Time, error) {
-			return w.client.ReadMentions(ctx, w.settings.Twitter.BankUserID, from, w.receive)
+			return w.client.ReadMentions(ctx, w.settings.Twitter.BankUserID, from, w.take)
 		}})
 }
 
@@ -259,7 +259,7 @@ func (w *ways) readDirect(ctx context.Context) error {
 	return w.poll(ctx, polling{what: "direct messages", lease: w.direct, channel: twitter.ChannelDirect, notes: func() bool { return true },
 		interval: func() time.Duration { return directInterval },
 		read: func(ctx context.Context, from time.Time) (time.Time, error) {
-			return w.client.ReadDirect(ctx, w.settings.Twitter.BankUserID, from, w.receive)
+			return w.client.ReadDirect(ctx, w.settings.Twitter.BankUserID, from, w.take)
 		}})
 }
 
@@ -309,11 +309,21 @@ func (w *ways) poll(ctx context.Context, p polling) error {
 // store takes a message through the inbox, for whoever has no time to wait until it
 // is handled.
 func (w worker) store(ctx context.Context, m payments.Message) error {
-	if _, err := w.service.Receive(ctx, m); err != nil {
-		return err
+	return w.take(ctx, []payments.Message{m})[0]
+}
+
+// take takes what came together through the inbox. Whoever handles the inbox does so at
+// once, together where more has come meanwhile, and in the order in which it came.
+func (w worker) take(ctx context.Context, batch []payments.Message) []error {
+	errs, fresh := make([]error, len(batch)), false
+	for i, received := range w.service.ReceiveAll(ctx, batch) {
+		errs[i] = received.Err
+		fresh = fresh || received.New
 	}
-	w.wake()
-	return nil
+	if fresh {
+		w.wake()
+	}
+	return errs
 }
 
 // wake lets the inbox be looked at now.
