@@ -20,6 +20,13 @@ import (
 const (
 	// maxWebhookBytes bounds a delivery: one event with the accounts of two people.
 	maxWebhookBytes = 1 << 20
+	// maxDeliveries bounds the deliveries under way at once, and so what their bodies take
+	// in memory: 64 MiB, where anybody may send one. X sends again what is turned away,
+	// and the mentions bring it, too.
+	maxDeliveries = 64
+	// deliveryRetry is what who is turned away is asked to wait, in seconds: a few
+	// deliveries are stored in less.
+	deliveryRetry = "1"
 	// maxWebhookEvents bounds the events of a delivery; X sends one, or a few.
 	maxWebhookEvents = 100
 	// webhookTimeout bounds the storing of a delivery: X waits for 10 s and then sends
@@ -58,10 +65,12 @@ type WebhookOptions struct {
 // posts, X Activity and Account Activity events (mentions, direct messages, deletions).
 // It answers challenge-response checks, believes only what X has signed, and answers
 // 200 once everything in a delivery is stored, or X will never deliver it again; where
-// storing fails it answers 503, and X does. It is an http.Handler.
+// storing fails, or too many come at once, it answers 503, and X does. It is an
+// http.Handler.
 type Webhook struct {
 	client *Client
 	opts   WebhookOptions
+	slots  chan struct{} // holds a value for each delivery under way
 }
 
 // NewWebhook returns a Webhook, or an Error with CodeInvalid where the options cannot
@@ -75,7 +84,7 @@ func NewWebhook(c *Client, opts WebhookOptions) (*Webhook, error) {
 	case opts.Store == nil || opts.Delete == nil:
 		return nil, ledger.Errorf(ledger.CodeInvalid, "a webhook needs somewhere to store what it receives")
 	}
-	return &Webhook{client: c, opts: opts}, nil
+	return &Webhook{client: c, opts: opts, slots: make(chan struct{}, maxDeliveries)}, nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -144,7 +153,15 @@ func (h *Webhook) signed(header http.Header, body []byte) bool {
 	return false
 }
 
+// delivery takes one delivery, where there is room for it: its body is not read before.
 func (h *Webhook) delivery(w http.ResponseWriter, r *http.Request) (int, string) {
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	default:
+		w.Header().Set("Retry-After", deliveryRetry)
+		return http.StatusServiceUnavailable, "busy"
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWebhookBytes))
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {

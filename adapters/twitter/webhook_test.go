@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -242,6 +243,60 @@ func TestWebhookBodyLimit(t *testing.T) {
 	if status := h.post(many, signedBy(consumerSecret, many)); status != http.StatusOK || len(h.deletions) != 0 {
 		t.Errorf("101 events: %d, %d stored", status, len(h.deletions))
 	}
+}
+
+// TestWebhookTurnsAwayWhatIsTooMuch keeps deliveries from being stored, until there is
+// no room for one more. That one is turned away unread, with the word when to come again.
+func TestWebhookTurnsAwayWhatIsTooMuch(t *testing.T) {
+	const most = 64
+	storing, release := make(chan struct{}), make(chan struct{})
+	h := newHook(t, func(o *twitter.WebhookOptions) {
+		o.Store = func(context.Context, payments.Message) error {
+			storing <- struct{}{}
+			<-release
+			return nil
+		}
+	})
+	body := mention("7", h.clock.Now())
+	status := make(chan int, most)
+	for range most {
+		go func() { status <- h.post(body, signedBy(consumerSecret, body)) }()
+	}
+	for range most {
+		<-storing
+	}
+	unread := &countingReader{}
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/webhooks/x", unread))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || unread.read != 0 {
+		t.Errorf("one too many is answered %d, %v, after %d readings of its body", w.Code, w.Header(), unread.read)
+	}
+	w = httptest.NewRecorder()
+	h.handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/webhooks/x?crc_token=abc", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("a challenge is answered %d meanwhile", w.Code)
+	}
+	close(release)
+	for range most {
+		if code := <-status; code != http.StatusOK {
+			t.Errorf("a delivery is answered %d", code)
+		}
+	}
+	go func() { <-storing }()
+	if code := h.post(body, signedBy(consumerSecret, body)); code != http.StatusOK {
+		t.Errorf("when there is room again: %d", code)
+	}
+	if got := metric(t, h.registry, "webhook_requests_total result=busy"); got != 1 {
+		t.Errorf("%v were counted", got)
+	}
+}
+
+// countingReader counts how often somebody reads from it.
+type countingReader struct{ read int }
+
+func (r *countingReader) Read([]byte) (int, error) {
+	r.read++
+	return 0, io.EOF
 }
 
 // TestWebhookAnswersWhenStored asks X for another delivery while storing fails, and
