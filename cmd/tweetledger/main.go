@@ -172,7 +172,7 @@ differences were found, or items of an import could not be read.`,
 			root.AddCommand(command)
 		}
 	}
-	root.AddCommand(a.versionCommand(), a.benchCommand(), a.xsimCommand())
+	root.AddCommand(a.versionCommand(), a.benchCommand(), a.xsimCommand(), a.cardsimCommand())
 	wrapArgs(root)
 	return root
 }
