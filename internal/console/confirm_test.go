@@ -310,6 +310,25 @@ func TestBadForms(t *testing.T) {
 	wantStatus(t, r, http.StatusSeeOther)
 }
 
+// TestAmountsInTheForm adds to a form what it does not have: what is confirmed is what
+// was ordered, and shown.
+func TestAmountsInTheForm(t *testing.T) {
+	s := newSite(t)
+	o, address := s.order("fr")
+	other, _ := s.order("fr")
+	_, body := s.get(address)
+	r, _ := s.post(address, url.Values{"stamp": {stampOf(t, body)}, "code": {"135790"}, "amount": {"0.01"}, "currency": {"XXX"}, "payee": {"700000999"}, "order": {other.ID.String()}})
+	wantStatus(t, r, http.StatusSeeOther)
+	after, err := s.service.Order(t.Context(), o.ID)
+	must(t, err)
+	if after.State != payments.StatePosted || after.Amount != o.Amount || after.PayeeUserID != o.PayeeUserID {
+		t.Errorf("posted %+v", after)
+	}
+	if untouched, err := s.service.Order(t.Context(), other.ID); err != nil || untouched.State != payments.StateAwaitingConfirmation {
+		t.Errorf("the other order is %s (%v)", untouched.State, err)
+	}
+}
+
 func TestFormFromAnotherSite(t *testing.T) {
 	s := newSite(t)
 	o, address := s.order("fr")

@@ -85,8 +85,11 @@ func (s *Service) stamp(o Order, at time.Time) string {
 // checkStamp refuses a form that was left open too long, or is none of ours.
 func (s *Service) checkStamp(o Order, stamp string, now time.Time) error {
 	raw, err := base64.RawURLEncoding.DecodeString(stamp)
-	if err != nil || len(raw) < 8 || !hmac.Equal(raw[8:], mac(s.keys.form, raw[:8], o.ID[:], o.binding)) {
+	if err != nil || len(raw) != stampLength {
 		return ledger.Errorf(ledger.CodeInvalid, "this page is not up to date; open the link again").InField("stamp")
+	}
+	if !hmac.Equal(raw[8:], mac(s.keys.form, raw[:8], o.ID[:], o.binding)) {
+		return &ledger.Error{Code: ledger.CodeInvalid, Field: "stamp", Message: "this page is not up to date; open the link again", Err: errForged}
 	}
 	age := now.Sub(time.UnixMicro(int64(binary.BigEndian.Uint64(raw))))
 	if age < -maxClockSkew || age > s.config.PageIdle {
@@ -95,6 +98,9 @@ func (s *Service) checkStamp(o Order, stamp string, now time.Time) error {
 	}
 	return nil
 }
+
+// stampLength is that of a time and an HMAC-SHA256.
+const stampLength = 8 + 32
 
 // maxClockSkew bounds how far the clock of the node that showed a page may be ahead.
 const maxClockSkew = time.Minute
@@ -178,6 +184,7 @@ func (s *Service) orderToConfirm(ctx context.Context, r ConfirmRequest) (Order, 
 	}
 	if r.Token != "" {
 		if err := s.checkStamp(o, r.Stamp, now); err != nil {
+			s.suspectForm(ctx, payer, o.ID, r.Actor, err)
 			return Order{}, Customer{}, err
 		}
 	}

@@ -48,6 +48,7 @@ type Service struct {
 	pauses    *pauses             // of channels that take nothing for a while
 	denied    map[string]struct{} // user ids that neither pay nor are paid
 	processor CardProcessor       // nil: none
+	suspected suspicions
 }
 
 // keys are derived from Config.Key, one for each purpose.
