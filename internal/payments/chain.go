@@ -45,7 +45,7 @@ func MessagesOfChains(ctx context.Context, tx *sqldb.Tx, channel string, firstID
 func ReceiptsOfOrders(ctx context.Context, tx *sqldb.Tx, orderIDs []uuid.UUID) ([]OutboxRow, error) {
 	var list []OutboxRow
 	for page := range slices.Chunk(orderIDs, MaxPage) {
-		part, err := outboxRows(ctx, tx, "kind = 'reply' AND template = $1 AND "+tx.AnyUUID("order_id", 2), []any{string(StatePosted), page},
+		part, err := outboxRowsBy(ctx, tx, tx.IndexedBy("outbox_of_order"), "kind = 'reply' AND template = $1 AND order_id IS NOT NULL AND "+tx.AnyUUID("order_id", 2), []any{string(StatePosted), page},
 			" ORDER BY created_at, id")
 		if err != nil {
 			return nil, fmt.Errorf("receipts of %d orders: %w", len(orderIDs), err)

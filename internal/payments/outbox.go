@@ -234,8 +234,13 @@ const outboxColumns = `id, kind, channel, in_reply_to, conversation_id, recipien
 	next_attempt_at, created_at, closed_at, external_id, last_error, in_doubt, COALESCE(decision, ''), text_hash`
 
 func outboxRows(ctx context.Context, tx *sqldb.Tx, where string, args []any, tail string) ([]OutboxRow, error) {
+	return outboxRowsBy(ctx, tx, "", where, args, tail)
+}
+
+// outboxRowsBy is outboxRows, read by an index; empty: by any.
+func outboxRowsBy(ctx context.Context, tx *sqldb.Tx, index, where string, args []any, tail string) ([]OutboxRow, error) {
 	var list []OutboxRow
-	err := tx.Each(ctx, "SELECT "+outboxColumns+" FROM outbox AS o WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
+	err := tx.Each(ctx, "SELECT "+outboxColumns+" FROM outbox AS o"+index+" WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
 		var r OutboxRow
 		var inDoubt int64
 		err := rows.Scan(&r.ID, &r.Kind, &r.Channel, &r.InReplyTo, &r.ConversationID, &r.RecipientID, &r.CustomerID, &r.OrderID, &r.Template, &r.Text,
