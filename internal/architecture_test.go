@@ -35,11 +35,13 @@ var mayImport = map[string][]string{
 	"reports":           {"ledger", "ledger/engine", "internal/sqldb", "internal/payments", "internal/payouts", "reconciliation"},
 	"reports/render":    {"ledger", "reports"},
 
-	"internal/httpapi": {"ledger", "ledger/engine", "internal/sqldb", "internal/payments", "internal/payouts", "reconciliation", "reports/..."},
+	"internal/statements": {"ledger", "ledger/engine", "internal/sqldb", "internal/payments", "reports"},
+
+	"internal/httpapi": {"ledger", "ledger/engine", "internal/sqldb", "internal/payments", "internal/payouts", "internal/statements", "reconciliation", "reports/..."},
 	"internal/console": {"ledger", "ledger/engine", "internal/sqldb", "internal/payments", "internal/payouts", "reconciliation", "reports/..."},
 
 	"adapters/...": {"ledger", "internal/payments", "internal/payouts", "reconciliation"},
-	"cmd/...": {"ledger", "ledger/engine", "ledger/ledgerbench", "internal/sqldb", "internal/payments", "internal/payouts", "internal/metrics",
+	"cmd/...": {"ledger", "ledger/engine", "ledger/ledgerbench", "internal/sqldb", "internal/payments", "internal/payouts", "internal/statements", "internal/metrics",
 		"reconciliation", "reports/...", "internal/httpapi", "internal/console", "adapters/..."},
 }
 

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/google/uuid"
@@ -149,7 +150,7 @@ func (s *donationStatement) explainPayout(lines []donationLine, step payoutStep)
 }
 
 func (s *donationStatement) addLine(line donationLine) error {
-	if len(s.rows) == MaxDonationLines {
+	if len(s.lines) == MaxDonationLines {
 		return tooManyLines()
 	}
 	t := line.transaction
@@ -171,26 +172,54 @@ func (s *donationStatement) addLine(line donationLine) error {
 	if line.kind == entryOther {
 		reference += " " + t.Label
 	}
-	cells := []any{t.EffectiveDate, string(line.kind), reference, nil, nil, nil, nil, nil, nil, s.cash(line.amount), s.cash(s.balance)}
-	if line.donor != "" {
-		cells[3] = line.donor
-	}
+	shown := DonationLine{TransactionID: t.ID, Posting: line.posting, Date: t.EffectiveDate, Entry: string(line.kind), Reference: reference,
+		Donor: line.donor, Amount: line.amount, Balance: s.balance}
 	if p := line.payout; p != nil {
-		cells[4], cells[5] = p.EndToEndID, string(p.State)
-		if !p.SettledOn.IsZero() {
-			cells[6] = p.SettledOn
-		}
-		if p.BankReference != "" {
-			cells[7] = p.BankReference
-		} else if p.BankStatement != "" {
-			cells[7] = p.BankStatement
-		}
-		if p.ReturnReason != "" {
-			cells[8] = p.ReturnReason
-		}
+		shown.EndToEndID, shown.PayoutState, shown.SettledOn, shown.ReturnReason = p.EndToEndID, string(p.State), p.SettledOn, p.ReturnReason
+		shown.BankReference = cmp.Or(p.BankReference, p.BankStatement)
 	}
-	s.rows = append(s.rows, Row{Cells: cells})
+	s.lines = append(s.lines, shown)
 	return nil
+}
+
+// DonationLine is one posting on the account of a charity or business, and what is
+// known of it.
+type DonationLine struct {
+	TransactionID uuid.UUID
+	Posting       int // from 0
+	Date          ledger.Date
+	Entry         string // what it is: "donation", "commission", "payout"
+	Reference     string
+	Donor         string // name or pseudonym, of a donation
+	// EndToEndID and what follows are of the payout that it is part of, if any, as
+	// that stands now.
+	EndToEndID, PayoutState     string
+	SettledOn                   ledger.Date // when the bank paid it; zero: it has not
+	BankReference, ReturnReason string
+	Amount                      ledger.Amount // minor units; what is owed grows or shrinks by it
+	Balance                     ledger.Amount // what is owed after it
+}
+
+// cells are those of a row of the statement.
+func (l DonationLine) cells(currency ledger.Currency) []any {
+	cells := []any{l.Date, l.Entry, l.Reference}
+	for _, text := range []string{l.Donor, l.EndToEndID, l.PayoutState} {
+		cells = append(cells, textCell(text))
+	}
+	if l.SettledOn.IsZero() {
+		cells = append(cells, nil)
+	} else {
+		cells = append(cells, l.SettledOn)
+	}
+	return append(cells, textCell(l.BankReference), textCell(l.ReturnReason), Cash{l.Amount, currency}, Cash{l.Balance, currency})
+}
+
+// textCell leaves the cell of an empty text empty.
+func textCell(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
 }
 
 // shortID is how much of a transaction's id a reference shows: enough beside the

@@ -40,31 +40,56 @@ type DonationSource interface {
 // statement is refused with an error that names the difference. Donors and states
 // of payouts are shown as they are now.
 func DonationStatement(ctx context.Context, tx *sqldb.Tx, donations DonationSource, p DonationStatementParams) (Table, error) {
+	s, err := readDonations(ctx, tx, donations, p)
+	if err != nil {
+		return Table{}, err
+	}
+	table, err := s.table()
+	if err != nil {
+		return Table{}, fmt.Errorf("donation statement of %s: %w", s.payee.Code, err)
+	}
+	return table, nil
+}
+
+// DonationAccount is what a donation statement says, as values.
+type DonationAccount struct {
+	Payee            payments.Payee
+	Currency         ledger.Currency
+	Opening, Closing ledger.Amount // owed before and at the end, minor units
+	Lines            []DonationLine
+}
+
+// Donations returns what DonationStatement shows, under the same conditions.
+func Donations(ctx context.Context, tx *sqldb.Tx, donations DonationSource, p DonationStatementParams) (DonationAccount, error) {
+	s, err := readDonations(ctx, tx, donations, p)
+	if err != nil {
+		return DonationAccount{}, err
+	}
+	return DonationAccount{Payee: s.payee, Currency: s.account.Currency, Opening: s.opening, Closing: s.closing, Lines: s.lines}, nil
+}
+
+func readDonations(ctx context.Context, tx *sqldb.Tx, donations DonationSource, p DonationStatementParams) (*donationStatement, error) {
 	period := Period{From: p.From, To: p.To, GeneratedAt: p.GeneratedAt}
 	if p.From.IsZero() || p.To.IsZero() {
-		return Table{}, ledger.Errorf(ledger.CodeInvalid, "a donation statement needs the first and the last date of its period").InField("from")
+		return nil, ledger.Errorf(ledger.CodeInvalid, "a donation statement needs the first and the last date of its period").InField("from")
 	}
 	if err := period.check(); err != nil {
-		return Table{}, err
+		return nil, err
 	}
 	payee, err := payments.FindPayee(ctx, tx, p.Payee)
 	if err != nil {
-		return Table{}, err
+		return nil, err
 	}
 	account, err := engine.FindAccount(ctx, tx, payee.AccountID)
 	if err != nil {
-		return Table{}, fmt.Errorf("donation statement of %s: %w", payee.Code, err)
+		return nil, fmt.Errorf("donation statement of %s: %w", payee.Code, err)
 	}
 	s := &donationStatement{tx: tx, source: donations, period: period, payee: payee, account: account,
 		sums: map[entryKind]*sum{}, unpaid: map[uuid.UUID]*sum{}, reversed: map[uuid.UUID]bool{}}
 	if err := s.read(ctx); err != nil {
-		return Table{}, fmt.Errorf("donation statement of %s: %w", payee.Code, err)
+		return nil, fmt.Errorf("donation statement of %s: %w", payee.Code, err)
 	}
-	table, err := s.table()
-	if err != nil {
-		return Table{}, fmt.Errorf("donation statement of %s: %w", payee.Code, err)
-	}
-	return table, nil
+	return s, nil
 }
 
 // entryKind says what a line of a donation statement is.
@@ -99,7 +124,7 @@ type donationStatement struct {
 	sums                      map[entryKind]*sum
 	unpaid                    map[uuid.UUID]*sum // donations of the period that no payout has, by transaction
 	reversed                  map[uuid.UUID]bool // transactions that one of the period reverses
-	rows                      []Row
+	lines                     []DonationLine
 }
 
 // payoutStep is a transaction of a payout's life on the payee's account.
@@ -281,7 +306,9 @@ func (s *donationStatement) table() (Table, error) {
 	}
 	table.Facts = append(table.Facts, Fact{Name: "closing_payable", Title: "Owed at the end", Value: s.cash(s.closing)})
 	table.Rows = append(table.Rows, s.totalRow("owed before", s.opening))
-	table.Rows = append(table.Rows, s.rows...)
+	for _, line := range s.lines {
+		table.Rows = append(table.Rows, Row{Cells: line.cells(s.account.Currency)})
+	}
 	table.Rows = append(table.Rows, s.totalRow("owed at the end", s.closing))
 	table.Notes = append(table.Notes, "Every line ties to the ledger, and every donation and payout of the period is on it.",
 		"Donors who did not consent to be named are shown by a pseudonym that is always the same for this payee.")

@@ -41,6 +41,7 @@ import (
 //	seal                     seal what waits, as "serve" does
 //	tamper SQL               change the book behind the program's back
 //	fill FILE                replace the word MEGABYTE in the file with a megabyte of text
+//	swap OLD NEW FROM TO     write the file FROM as TO, with NEW for its one OLD
 //	start PROGRAM …          run a server in the background, and wait until it says its address ($ADDRESS)
 //	said PATTERN             wait until a line that the server prints matches
 //	fetch URL                print the status and body that a server answers
@@ -49,7 +50,7 @@ import (
 func commands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"book": book, "clock": clock, "exits": exits, "bank": bankDay, "oneline": oneLine,
-		"remember": remember, "unchanged": unchanged, "seal": sealBook, "tamper": tamper, "fill": fill,
+		"remember": remember, "unchanged": unchanged, "seal": sealBook, "tamper": tamper, "fill": fill, "swap": swap,
 		"start": start, "said": said, "fetch": fetch, "logged": logged, "interrupt": interrupt,
 	}
 }
@@ -91,6 +92,16 @@ func oneLine(ts *testscript.TestScript, neg bool, args []string) {
 	if strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "\n") || len(text) > longestLine {
 		ts.Fatalf("not one line of at most %d bytes:\n%s", longestLine, text)
 	}
+}
+
+// swap writes a file anew with another text in one place.
+func swap(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 4, "swap OLD NEW FROM TO")
+	text := ts.ReadFile(args[2])
+	if n := strings.Count(text, args[0]); n != 1 {
+		ts.Fatalf("%s has %q %d times", args[2], args[0], n)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]), []byte(strings.Replace(text, args[0], args[1], 1)), 0o600))
 }
 
 // bankDay executes a payment file on the day on which the script is.

@@ -274,7 +274,7 @@ func (s settings) signingKey(file string) (ed25519.PrivateKey, error) {
 		file = s.path(s.Seal.KeyFile)
 	}
 	if file == "" {
-		return nil, ledger.Errorf(ledger.CodeInvalid, "heads are signed with a key: name one with --key or seal.key_file; \"tweetledger seal keygen\" makes one").InField("--key")
+		return nil, ledger.Errorf(ledger.CodeInvalid, "heads and statements are signed with a key: name one with --key or seal.key_file; \"tweetledger seal keygen\" makes one").InField("--key")
 	}
 	text, err := readBounded(file, maxKeyText)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 )
 
 func (a *app) statementCommand() *cobra.Command {
-	command := &cobra.Command{Use: "statement", Short: "Take in the bank's statements of the safeguarding account"}
-	command.AddCommand(a.statementImportCommand())
+	command := &cobra.Command{Use: "statement", Short: "Bank statements that come in, and donation statements that go out"}
+	command.AddCommand(a.statementImportCommand(), a.statementIssueCommand(), a.statementIssuedCommand(), a.statementWriteCommand(), a.statementVerifyCommand())
 	return command
 }
 

@@ -47,6 +47,8 @@ ALTER TABLE chart_entries OWNER TO tweetledger_migrating;
 ALTER TABLE customers OWNER TO tweetledger_migrating;
 ALTER TABLE deletions OWNER TO tweetledger_migrating;
 ALTER TABLE disputes OWNER TO tweetledger_migrating;
+ALTER TABLE donation_statement_lines OWNER TO tweetledger_migrating;
+ALTER TABLE donation_statements OWNER TO tweetledger_migrating;
 ALTER TABLE enrolment_events OWNER TO tweetledger_migrating;
 ALTER TABLE enrolments OWNER TO tweetledger_migrating;
 ALTER TABLE goose_db_version OWNER TO tweetledger_migrating;
@@ -94,6 +96,7 @@ GRANT SELECT ON * TO tweetledger_serving, tweetledger_reading;
 GRANT INSERT ON requests, pages, postings, hold_releases, seals, page_amounts, page_terms, signed_heads, period_changes,
     account_changes, book_settings TO tweetledger_serving;
 GRANT INSERT ON party_events, party_changes, payee_terms, order_events, enrolment_events, screening_hits, paid_payees, charge_events TO tweetledger_serving;
+GRANT INSERT ON donation_statements, donation_statement_lines TO tweetledger_serving;
 GRANT INSERT ON bank_statements, bank_entries TO tweetledger_serving;
 GRANT INSERT ON break_events TO tweetledger_serving;
 

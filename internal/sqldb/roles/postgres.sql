@@ -54,6 +54,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO tweetledger_serving, tweetledger_
 GRANT INSERT ON requests, pages, postings, hold_releases, seals, page_amounts, page_terms, signed_heads, period_changes,
     account_changes, book_settings TO tweetledger_serving;
 GRANT INSERT ON party_events, party_changes, payee_terms, order_events, enrolment_events, screening_hits, paid_payees, charge_events TO tweetledger_serving;
+GRANT INSERT ON donation_statements, donation_statement_lines TO tweetledger_serving;
 GRANT INSERT ON bank_statements, bank_entries TO tweetledger_serving;
 GRANT INSERT ON break_events TO tweetledger_serving;
 
