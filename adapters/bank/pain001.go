@@ -16,6 +16,7 @@ const (
 	maxReference  = 35
 	maxName       = 70
 	maxRemittance = 140
+	maxBuilding   = 16 // and post codes
 	// MaxTransfers bounds the transfers of one file. Banks take at least this many
 	// (EBICS remote servers commonly cut at 10,000 to 100,000), and a file of that
 	// size, about 10 MB, is made in memory.
@@ -26,17 +27,39 @@ const (
 )
 
 const (
-	pain001Namespace = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
-	isoDateTime      = "2006-01-02T15:04:05Z"
+	namespacePrefix = "urn:iso:std:iso:20022:tech:xsd:"
+	isoDateTime     = "2006-01-02T15:04:05Z"
 )
 
-// WritePain001 writes f as a SEPA credit transfer initiation,
-// pain.001.001.09. Equal files give equal bytes. Names and remittances are
+// Pain001 is a version of the credit transfer initiation.
+type Pain001 string
+
+// The versions that banks in France take: the one of SEPA's rulebooks since 2023, and
+// the one before, which some still ask for.
+const (
+	Pain00109 Pain001 = "pain.001.001.09"
+	Pain00103 Pain001 = "pain.001.001.03"
+)
+
+// ParsePain001 returns the version with the given name, or an error with CodeInvalid.
+func ParsePain001(name string) (Pain001, error) {
+	switch version := Pain001(name); version {
+	case Pain00109, Pain00103:
+		return version, nil
+	}
+	return "", ledger.Errorf(ledger.CodeInvalid, "%q is no format of payment files; use %s or %s", brief(name), Pain00109, Pain00103).InField("format")
+}
+
+// WritePain001 is WritePain001As in the version of today's rulebooks.
+func WritePain001(w io.Writer, f payouts.PaymentFile) error { return WritePain001As(w, f, Pain00109) }
+
+// WritePain001As writes f as a SEPA credit transfer initiation in a version. Equal
+// files give equal bytes. Names and remittances are
 // brought into the SEPA character set, names cut to 70 characters; what cannot
 // be sent is a ledger.Error with CodeInvalid that names the transfer, and then
 // nothing is written.
-func WritePain001(w io.Writer, f payouts.PaymentFile) error {
-	doc, err := pain001Of(f)
+func WritePain001As(w io.Writer, f payouts.PaymentFile, version Pain001) error {
+	doc, err := pain001Of(f, version)
 	if err != nil {
 		return err
 	}
@@ -54,7 +77,7 @@ func WritePain001(w io.Writer, f payouts.PaymentFile) error {
 	return nil
 }
 
-func pain001Of(f payouts.PaymentFile) (pain001, error) {
+func pain001Of(f payouts.PaymentFile, version Pain001) (pain001, error) {
 	if err := checkPaymentFile(f); err != nil {
 		return pain001{}, err
 	}
@@ -72,7 +95,7 @@ func pain001Of(f payouts.PaymentFile) (pain001, error) {
 				t.EndToEndID, first).InField(place + ".end_to_end_id")
 		}
 		seen[t.EndToEndID] = i
-		if transfers[i], err = painTransferOf(t, place); err != nil {
+		if transfers[i], err = painTransferOf(t, place, version); err != nil {
 			return pain001{}, err
 		}
 		if total, err = total.Add(t.Amount); err != nil {
@@ -80,15 +103,15 @@ func pain001Of(f payouts.PaymentFile) (pain001, error) {
 		}
 	}
 	sum := total.Format(f.Currency)
-	doc := pain001{Namespace: pain001Namespace}
+	doc := pain001{Namespace: namespacePrefix + string(version)}
 	doc.Header = painHeader{
 		MessageID: f.MessageID, CreatedAt: f.CreatedAt.UTC().Format(isoDateTime),
 		Count: len(transfers), ControlSum: sum, Initiator: debtor.name,
 	}
 	doc.Payment = painInstruction{
 		ID: f.MessageID, Method: "TRF", BatchBooking: false, Count: len(transfers), ControlSum: sum,
-		ServiceLevel: "SEPA", ExecutionDate: f.ExecutionDate.String(),
-		Debtor: debtor.name, DebtorIBAN: debtor.iban, DebtorAgent: debtor.agent(),
+		ServiceLevel: "SEPA", ExecutionDate: executionDate(f.ExecutionDate, version),
+		Debtor: debtor.name, DebtorIBAN: debtor.iban, DebtorAgent: debtor.agent(version),
 		ChargeBearer: "SLEV", Transfers: transfers,
 	}
 	return doc, nil
@@ -112,7 +135,7 @@ func checkPaymentFile(f payouts.PaymentFile) error {
 	return nil
 }
 
-func painTransferOf(t payouts.CreditTransfer, place string) (painTransfer, error) {
+func painTransferOf(t payouts.CreditTransfer, place string, version Pain001) (painTransfer, error) {
 	creditor, err := painPartyOf(t.Creditor, place+".creditor")
 	if err != nil {
 		return painTransfer{}, err
@@ -134,10 +157,10 @@ func painTransferOf(t payouts.CreditTransfer, place string) (painTransfer, error
 	out := painTransfer{
 		EndToEndID: t.EndToEndID,
 		Amount:     isoAmount{Currency: string(ledger.EUR), Value: t.Amount.Format(ledger.EUR)},
-		Creditor:   creditor.name, CreditorIBAN: creditor.iban,
+		Creditor:   creditor.name, CreditorAddress: painAddressOf(t.Address), CreditorIBAN: creditor.iban,
 	}
 	if creditor.bic != "" {
-		agent := creditor.agent()
+		agent := creditor.agent(version)
 		out.CreditorAgent = &agent
 	}
 	if remittance != "" {
@@ -169,11 +192,32 @@ func painPartyOf(p payouts.Party, place string) (sepaParty, error) {
 	return sepaParty{name: name, iban: iban, bic: bic}, nil
 }
 
-func (p sepaParty) agent() painAgent {
-	if p.bic == "" {
+func (p sepaParty) agent(version Pain001) painAgent {
+	switch {
+	case p.bic == "":
 		return painAgent{Other: &painOther{ID: "NOTPROVIDED"}}
+	case version == Pain00103:
+		return painAgent{BIC: p.bic}
 	}
-	return painAgent{BIC: p.bic}
+	return painAgent{BICFI: p.bic}
+}
+
+func executionDate(d ledger.Date, version Pain001) painDate {
+	if version == Pain00103 {
+		return painDate{Text: d.String()}
+	}
+	return painDate{Date: d.String()}
+}
+
+// painAddressOf brings an address into the SEPA character set. Without a town or
+// country that can be written there is none: the rulebooks want both (EPC132-08).
+func painAddressOf(a payments.Address) *painAddress {
+	out := painAddress{Street: clipped(toSEPA(a.Street), maxName), Building: clipped(toSEPA(a.Building), maxBuilding),
+		PostCode: clipped(toSEPA(a.PostCode), maxBuilding), Town: clipped(toSEPA(a.Town), maxReference), Country: a.Country}
+	if out.Town == "" || out.Country == "" {
+		return nil
+	}
+	return &out
 }
 
 // brief shortens what a caller sent so that an error stays one readable line.
@@ -185,7 +229,7 @@ func brief(s string) string {
 	return s
 }
 
-// The elements of a pain.001.001.09 that a SEPA credit transfer needs, in the
+// The elements of a pain.001 that a SEPA credit transfer needs, in the
 // order of the schema.
 type pain001 struct {
 	XMLName   xml.Name        `xml:"Document"`
@@ -211,7 +255,7 @@ type painInstruction struct {
 	Count         int            `xml:"NbOfTxs"`
 	ControlSum    string         `xml:"CtrlSum"`
 	ServiceLevel  string         `xml:"PmtTpInf>SvcLvl>Cd"`
-	ExecutionDate string         `xml:"ReqdExctnDt>Dt"`
+	ExecutionDate painDate       `xml:"ReqdExctnDt"`
 	Debtor        string         `xml:"Dbtr>Nm"`
 	DebtorIBAN    string         `xml:"DbtrAcct>Id>IBAN"`
 	DebtorAgent   painAgent      `xml:"DbtrAgt>FinInstnId"`
@@ -220,16 +264,32 @@ type painInstruction struct {
 }
 
 type painTransfer struct {
-	EndToEndID    string          `xml:"PmtId>EndToEndId"`
-	Amount        isoAmount       `xml:"Amt>InstdAmt"`
-	CreditorAgent *painAgent      `xml:"CdtrAgt>FinInstnId"`
-	Creditor      string          `xml:"Cdtr>Nm"`
-	CreditorIBAN  string          `xml:"CdtrAcct>Id>IBAN"`
-	Remittance    *painRemittance `xml:"RmtInf"`
+	EndToEndID      string          `xml:"PmtId>EndToEndId"`
+	Amount          isoAmount       `xml:"Amt>InstdAmt"`
+	CreditorAgent   *painAgent      `xml:"CdtrAgt>FinInstnId"`
+	Creditor        string          `xml:"Cdtr>Nm"`
+	CreditorAddress *painAddress    `xml:"Cdtr>PstlAdr"`
+	CreditorIBAN    string          `xml:"CdtrAcct>Id>IBAN"`
+	Remittance      *painRemittance `xml:"RmtInf"`
+}
+
+// painDate is an element of its own since version .09, and text before.
+type painDate struct {
+	Date string `xml:"Dt,omitempty"`
+	Text string `xml:",chardata"`
+}
+
+type painAddress struct {
+	Street   string `xml:"StrtNm,omitempty"`
+	Building string `xml:"BldgNb,omitempty"`
+	PostCode string `xml:"PstCd,omitempty"`
+	Town     string `xml:"TwnNm"`
+	Country  string `xml:"Ctry"`
 }
 
 type painAgent struct {
-	BIC   string     `xml:"BICFI,omitempty"`
+	BICFI string     `xml:"BICFI,omitempty"`
+	BIC   string     `xml:"BIC,omitempty"` // its name before version .09
 	Other *painOther `xml:"Othr"`
 }
 

@@ -219,15 +219,21 @@ VAT on it, to payouts in transit. Who prepared a batch cannot approve it.`,
 }
 
 func (a *app) payoutExportCommand() *cobra.Command {
-	var actor, file string
+	var actor, file, format string
 	c := &cobra.Command{
-		Use: "export BATCH", Short: "Write the bank's file of an approved batch (pain.001.001.09)",
+		Use: "export BATCH", Short: "Write the bank's file of an approved batch (pain.001)",
 		Long: `export writes the payment file for the bank, to standard output or to a file. The same
 batch always gives the same file, so that it can be sent again if it got lost; the
-bank drops what it has had by the message id.`,
-		Example: `  tweetledger payout export PO-20261122-0001 -o payouts.xml`,
+bank drops what it has had by the message id. A payee who was blocked or got another
+bank account since the approval stops the first export.`,
+		Example: `  tweetledger payout export PO-20261122-0001 -o payouts.xml
+  tweetledger payout export PO-20261122-0001 --format pain.001.001.03 -o payouts.xml`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			version, err := bank.ParsePain001(format)
+			if err != nil {
+				return err
+			}
 			service, err := a.openPayouts(c.Context())
 			if err != nil {
 				return err
@@ -237,7 +243,7 @@ bank drops what it has had by the message id.`,
 				return err
 			}
 			var xml bytes.Buffer
-			if err := bank.WritePain001(&xml, content); err != nil {
+			if err := bank.WritePain001As(&xml, content, version); err != nil {
 				return err
 			}
 			if file == "" || file == "-" {
@@ -255,6 +261,7 @@ bank drops what it has had by the message id.`,
 			return err
 		},
 	}
+	c.Flags().StringVar(&format, "format", string(bank.Pain00109), "pain.001.001.09 or pain.001.001.03, as the bank asks")
 	actorFlag(c, &actor)
 	outputFlag(c, &file)
 	return c

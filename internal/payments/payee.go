@@ -185,6 +185,29 @@ func onePayee(ctx context.Context, tx *sqldb.Tx, where string, arg any, name str
 	return found[0], nil
 }
 
+// FindPayeesByID returns the payees with the given ids, at most MaxPage, by id; one
+// that there is none of is CodeNotFound.
+func FindPayeesByID(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uuid.UUID]Payee, error) {
+	if len(ids) > MaxPage {
+		return nil, ledger.Errorf(ledger.CodeInvalid, "ask for at most %d payees at once, not %d", MaxPage, len(ids))
+	}
+	found := make(map[uuid.UUID]Payee, len(ids))
+	err := tx.Each(ctx, "SELECT "+payeeColumns+" FROM payees WHERE "+tx.AnyUUID("id", 1), []any{ids}, func(rows *sqldb.Rows) error {
+		p, err := scanPayee(rows)
+		found[p.ID] = p
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find %d payees: %w", len(ids), err)
+	}
+	for _, id := range ids {
+		if _, ok := found[id]; !ok {
+			return nil, ledger.Errorf(ledger.CodeNotFound, "there is no payee %s", id).InField("payee")
+		}
+	}
+	return found, nil
+}
+
 // PayeeFilter selects a page of payees, in order of their codes.
 type PayeeFilter struct {
 	AfterCode string // empty: from the first
@@ -242,12 +265,34 @@ func (s *Service) SetPayeeStatus(ctx context.Context, code string, status Status
 			if err := s.mustBeEmpty(ctx, tx, p.AccountID, p.Code); err != nil {
 				return err
 			}
+			if err := noPayoutOnItsWay(ctx, tx, p); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.Exec(ctx, "UPDATE payees SET status = $1 WHERE id = $2", string(status), p.ID); err != nil {
 			return fmt.Errorf("set the status of payee %s: %w", code, err)
 		}
 		return recordPartyEvent(ctx, tx, p.ID, PartyEvent{At: now, Actor: actor, Event: string(status), Reason: reason})
 	})
+}
+
+// noPayoutOnItsWay refuses to close a payee while the bank may still send money back.
+func noPayoutOnItsWay(ctx context.Context, tx *sqldb.Tx, p Payee) error {
+	var waiting []string
+	err := tx.Each(ctx, "SELECT end_to_end_id FROM payouts WHERE payee_id = $1 AND state NOT IN ('settled', 'returned', 'rejected', 'cancelled') ORDER BY end_to_end_id LIMIT 1",
+		[]any{p.ID}, func(rows *sqldb.Rows) error {
+			var id string
+			err := rows.Scan(&id)
+			waiting = append(waiting, id)
+			return err
+		})
+	if err != nil {
+		return fmt.Errorf("look for payouts of %s on their way: %w", p.Code, err)
+	}
+	if len(waiting) > 0 {
+		return ledger.Errorf(ledger.CodeConflict, "payout %s to %s is on its way; close it once the bank's statement shows that it was paid", waiting[0], p.Code).InField("status")
+	}
+	return nil
 }
 
 // mustBeEmpty refuses to close a party that still has, or is about to have, money.

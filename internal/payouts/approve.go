@@ -6,10 +6,10 @@ import (
 	"strings"
 	"time"
 
-	"tweetledger/internal/payments"
+	"github.com/google/uuid"
+
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
-	"tweetledger/ledger/engine"
 )
 
 // PayoutKey returns the idempotency key of the transaction that approves a payout.
@@ -59,19 +59,20 @@ func (s *Service) approve(ctx context.Context, tx *sqldb.Tx, b *Batch, actor str
 	if err != nil {
 		return err
 	}
-	for _, p := range payouts {
-		if err := stillDue(ctx, tx, p); err != nil {
-			return err
-		}
-		posted, err := s.engine.PostTx(ctx, tx, approvalOf(*b, p, today))
-		if err != nil {
-			return fmt.Errorf("post payout %s: %w", p.EndToEndID, err)
-		}
-		err = changeOne(ctx, tx, "approve payout "+p.EndToEndID,
-			"UPDATE payouts SET state = 'approved', transaction_id = $1, approved_on = $2 WHERE id = $3 AND state = 'prepared'", posted.ID, today, p.ID)
-		if err != nil {
-			return err
-		}
+	if err := stillDue(ctx, tx, *b, payouts); err != nil {
+		return err
+	}
+	requests := make([]ledger.Request, len(payouts))
+	for i, p := range payouts {
+		requests[i] = approvalOf(*b, p, today)
+	}
+	posted, err := s.postAll(ctx, tx, payouts, requests)
+	if err != nil {
+		return err
+	}
+	err = changeAll(ctx, tx, "approve the payouts of batch "+b.Reference, "transaction_id", "approved_on", Prepared, Approved, payouts, posted, today)
+	if err != nil {
+		return err
 	}
 	b.State, b.ApprovedBy, b.ApprovedAt = BatchApproved, actor, now
 	return changeOne(ctx, tx, "approve batch "+b.Reference,
@@ -99,45 +100,6 @@ func approvalOf(b Batch, p Payout, today ledger.Date) ledger.PostRequest {
 		r.Postings = append(r.Postings, ledger.Posting{Debit: p.AccountID, Credit: a.vat, Amount: p.VAT, Currency: p.Currency})
 	}
 	return r
-}
-
-// stillDue makes sure that what was prepared is still so: the approver sees the
-// state of now, not that of then.
-func stillDue(ctx context.Context, tx *sqldb.Tx, p Payout) error {
-	payee, err := payments.FindPayeeByID(ctx, tx, p.PayeeID)
-	if err != nil {
-		return err
-	}
-	var donations, reversed int64
-	var total ledger.Amount
-	err = tx.QueryRow(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(i.amount), 0) AS bigint), COUNT(r.transaction_id)
-		FROM payout_items AS i JOIN requests AS q ON q.id = i.transaction_id
-		LEFT JOIN postings AS r ON r.reverses_page_id = q.page_id AND r.reverses_line = q.line + i.posting
-		WHERE i.payout_id = $1 AND i.live = 1`, []any{p.ID}, &donations, &total, &reversed)
-	if err != nil {
-		return fmt.Errorf("read the donations of payout %s: %w", p.EndToEndID, err)
-	}
-	if int(donations) != p.Donations || total != p.Gross {
-		return fmt.Errorf("payout %s should have %d donations of %d and has %d of %d", p.EndToEndID, p.Donations, p.Gross, donations, total)
-	}
-	balance, err := engine.FindBalance(ctx, tx, p.AccountID)
-	if err != nil {
-		return err
-	}
-	conflict := func(format string, args ...any) error {
-		return ledger.Errorf(ledger.CodeConflict, format+"; cancel batch %s and prepare a new one", append(args, p.Batch)...).InField("payout." + p.EndToEndID)
-	}
-	switch {
-	case reversed > 0:
-		return conflict("%d donations to %s were reversed since the batch was prepared", reversed, p.PayeeCode)
-	case payee.Status != payments.Open:
-		return conflict("%s is %s since the batch was prepared", p.PayeeCode, payee.Status)
-	case payee.IBAN != p.Creditor.IBAN || payee.BIC != p.Creditor.BIC:
-		return conflict("%s has another IBAN or BIC since the batch was prepared", p.PayeeCode)
-	case balance.Available() < p.Gross:
-		return conflict("the account of %s has only %s %s left", p.PayeeCode, balance.Available().Format(p.Currency), p.Currency)
-	}
-	return nil
 }
 
 // Cancel takes a batch back that was not exported: what its approval posted is
@@ -174,26 +136,23 @@ func (s *Service) cancel(ctx context.Context, tx *sqldb.Tx, b *Batch, actor stri
 	if err != nil {
 		return err
 	}
-	for _, p := range payouts {
-		var reversal ledger.Transaction
-		if p.State == Approved {
-			reversal, err = s.engine.ReverseTx(ctx, tx, ledger.ReverseRequest{
-				Key: "payout-cancel:" + p.EndToEndID, TransactionID: p.TransactionID, EffectiveDate: today,
-				Label: fmt.Sprintf("Payout %s %s cancelled", b.Reference, p.PayeeCode),
-			})
-			if err != nil {
-				return fmt.Errorf("reverse payout %s: %w", p.EndToEndID, err)
-			}
+	reversals := make([]uuid.UUID, len(payouts)) // of none, where nothing was posted
+	if b.State == BatchApproved {
+		requests := make([]ledger.Request, len(payouts))
+		for i, p := range payouts {
+			requests[i] = ledger.ReverseRequest{Key: "payout-cancel:" + p.EndToEndID, TransactionID: p.TransactionID, EffectiveDate: today,
+				Label: fmt.Sprintf("Payout %s %s cancelled", b.Reference, p.PayeeCode)}
 		}
-		err := changeOne(ctx, tx, "cancel payout "+p.EndToEndID,
-			"UPDATE payouts SET state = 'cancelled', cancel_transaction_id = $1, cancelled_on = $2 WHERE id = $3 AND state = $4",
-			sqldb.NullUUID(reversal.ID), today, p.ID, string(p.State))
-		if err != nil {
+		if reversals, err = s.postAll(ctx, tx, payouts, requests); err != nil {
 			return err
 		}
-		if err := freeDonations(ctx, tx, p); err != nil {
-			return err
-		}
+	}
+	err = changeAll(ctx, tx, "cancel the payouts of batch "+b.Reference, "cancel_transaction_id", "cancelled_on", State(b.State), Cancelled, payouts, reversals, today)
+	if err != nil {
+		return err
+	}
+	if err := freeDonations(ctx, tx, payouts...); err != nil {
+		return err
 	}
 	before := b.State
 	b.State, b.CancelledBy, b.CancelledAt = BatchCancelled, actor, now
@@ -201,14 +160,54 @@ func (s *Service) cancel(ctx context.Context, tx *sqldb.Tx, b *Batch, actor stri
 		"UPDATE payout_batches SET state = 'cancelled', cancelled_by = $1, cancelled_at = $2 WHERE id = $3 AND state = $4", actor, now, b.ID, string(before))
 }
 
-// freeDonations makes a payout's donations due again.
-func freeDonations(ctx context.Context, tx *sqldb.Tx, p Payout) error {
-	n, err := tx.Exec(ctx, "UPDATE payout_items SET live = 0 WHERE payout_id = $1 AND live = 1", p.ID)
+// postAll carries out the requests of payouts together, and returns their
+// transactions. One that is refused stops all.
+func (s *Service) postAll(ctx context.Context, tx *sqldb.Tx, list []Payout, requests []ledger.Request) ([]uuid.UUID, error) {
+	outcomes, err := s.engine.SubmitTx(ctx, tx, requests)
 	if err != nil {
-		return fmt.Errorf("free the donations of payout %s: %w", p.EndToEndID, err)
+		return nil, fmt.Errorf("post %d payouts: %w", len(list), err)
 	}
-	if int(n) != p.Donations {
-		return fmt.Errorf("payout %s should free %d donations and freed %d", p.EndToEndID, p.Donations, n)
+	ids := make([]uuid.UUID, len(list))
+	for i, out := range outcomes {
+		if out.Err != nil {
+			return nil, fmt.Errorf("post payout %s: %w", list[i].EndToEndID, out.Err)
+		}
+		ids[i] = out.Transaction.ID
+	}
+	return ids, nil
+}
+
+// changeAll moves payouts on from one state to another, with the transaction of each
+// and the day, in the columns of that step. All of them must be in the first state.
+func changeAll(ctx context.Context, tx *sqldb.Tx, what, transactionColumn, dayColumn string, from, to State, list []Payout, transactions []uuid.UUID, on ledger.Date) error {
+	n, err := tx.ExecRows(ctx, fmt.Sprintf(`UPDATE payouts SET state = d.to_state, %s = d.done_by, %s = d.done_on
+		FROM ROWS AS d(payout, done_by, done_on, from_state, to_state) WHERE payouts.id = d.payout AND payouts.state = d.from_state`, transactionColumn, dayColumn),
+		[]sqldb.Column{{Name: "payout", Type: "uuid"}, {Name: "done_by", Type: "uuid"}, {Name: "done_on", Type: "date"}, {Name: "from_state", Type: "text"}, {Name: "to_state", Type: "text"}},
+		len(list), func(i int) []any {
+			return []any{list[i].ID, sqldb.NullUUID(transactions[i]), on, string(from), string(to)}
+		})
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if int(n) != len(list) {
+		return fmt.Errorf("%s: %d of %d were in state %s", what, n, len(list), from)
+	}
+	return nil
+}
+
+// freeDonations makes the donations of payouts due again.
+func freeDonations(ctx context.Context, tx *sqldb.Tx, list ...Payout) error {
+	want := 0
+	for _, p := range list {
+		want += p.Donations
+	}
+	n, err := tx.ExecRows(ctx, "UPDATE payout_items SET live = 0 FROM ROWS AS d(payout) WHERE payout_items.payout_id = d.payout AND payout_items.live = 1",
+		[]sqldb.Column{{Name: "payout", Type: "uuid"}}, len(list), func(i int) []any { return []any{list[i].ID} })
+	if err != nil {
+		return fmt.Errorf("free the donations of %d payouts: %w", len(list), err)
+	}
+	if int(n) != want {
+		return fmt.Errorf("%d payouts should free %d donations and freed %d", len(list), want, n)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package payouts
 import (
 	"time"
 
+	"tweetledger/internal/payments"
 	"tweetledger/ledger"
 )
 
@@ -18,7 +19,8 @@ type CreditTransfer struct {
 	EndToEndID string // 35 characters at most, unique for ever
 	Amount     ledger.Amount
 	Creditor   Party
-	Remittance string // unstructured, 140 characters at most
+	Address    payments.Address // of the creditor; empty where it is not known
+	Remittance string           // unstructured, 140 characters at most
 }
 
 // PaymentFile is what the bank is told to pay: the content of a pain.001.

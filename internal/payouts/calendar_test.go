@@ -9,7 +9,7 @@ import (
 	"tweetledger/ledger"
 )
 
-func day(t *testing.T, text string) ledger.Date {
+func day(t testing.TB, text string) ledger.Date {
 	t.Helper()
 	d, err := ledger.ParseDate(text)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"hash"
 	"time"
 
+	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 )
@@ -39,6 +40,9 @@ func (f PaymentFile) ContentHash() [sha256.Size]byte {
 		h.text(t.EndToEndID, t.Remittance)
 		h.number(int64(t.Amount))
 		h.party(t.Creditor)
+		if a := t.Address; a != (payments.Address{}) { // files of before there were addresses keep their hash
+			h.text("address", a.Street, a.Building, a.PostCode, a.Town, a.Country)
+		}
 	}
 	return h.sum()
 }

@@ -13,7 +13,8 @@ import (
 // exported, after which it can no longer be cancelled. Each later call returns the
 // same content: a file that was lost can be made again, and the bank refuses its
 // message id the second time. A batch that is not approved, or whose execution
-// date has passed before its first export, is CodeConflict.
+// date has passed before its first export, or that has a payee who was blocked or got
+// another bank account since, is CodeConflict.
 func (s *Service) Export(ctx context.Context, reference, actor string) (PaymentFile, error) {
 	if err := checkActor(actor); err != nil {
 		return PaymentFile{}, err
@@ -49,6 +50,11 @@ func (s *Service) export(ctx context.Context, tx *sqldb.Tx, b Batch, actor strin
 	if err != nil {
 		return PaymentFile{}, err
 	}
+	if b.State == BatchApproved {
+		if err := samePayees(ctx, tx, payouts, "approved"); err != nil {
+			return PaymentFile{}, err
+		}
+	}
 	file := fileOf(b, payouts)
 	total, err := file.Total()
 	if err != nil || total != b.Net {
@@ -82,7 +88,7 @@ func fileOf(b Batch, payouts []Payout) PaymentFile {
 	f := PaymentFile{MessageID: b.MessageID, CreatedAt: b.ApprovedAt.Truncate(time.Second), ExecutionDate: b.ExecutionDate, Currency: b.Currency, Debtor: b.Debtor,
 		Transfers: make([]CreditTransfer, len(payouts))}
 	for i, p := range payouts {
-		f.Transfers[i] = CreditTransfer{EndToEndID: p.EndToEndID, Amount: p.Net, Creditor: p.Creditor, Remittance: p.Remittance}
+		f.Transfers[i] = CreditTransfer{EndToEndID: p.EndToEndID, Amount: p.Net, Creditor: p.Creditor, Address: p.CreditorAddress, Remittance: p.Remittance}
 	}
 	return f
 }

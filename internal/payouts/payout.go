@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 )
@@ -26,23 +27,24 @@ const (
 
 // Payout is one credit transfer to one payee, and the donations that it pays out.
 type Payout struct {
-	ID         uuid.UUID
-	BatchID    uuid.UUID
-	Batch      string // reference
-	Ordinal    int    // in the batch, from 1
-	PayeeID    uuid.UUID
-	PayeeCode  string
-	AccountID  uuid.UUID // the payee's payable account
-	Currency   ledger.Currency
-	Donations  int
-	Gross      ledger.Amount
-	Commission ledger.Amount
-	VAT        ledger.Amount // on the commission
-	Net        ledger.Amount // Gross less Commission and VAT: what the payee gets
-	EndToEndID string        // unique for ever
-	Creditor   Party         // as it was when the batch was prepared
-	Remittance string
-	State      State
+	ID              uuid.UUID
+	BatchID         uuid.UUID
+	Batch           string // reference
+	Ordinal         int    // in the batch, from 1
+	PayeeID         uuid.UUID
+	PayeeCode       string
+	AccountID       uuid.UUID // the payee's payable account
+	Currency        ledger.Currency
+	Donations       int
+	Gross           ledger.Amount
+	Commission      ledger.Amount
+	VAT             ledger.Amount    // on the commission
+	Net             ledger.Amount    // Gross less Commission and VAT: what the payee gets
+	EndToEndID      string           // unique for ever
+	Creditor        Party            // as it was when the batch was prepared
+	CreditorAddress payments.Address // likewise; empty where it was not known
+	Remittance      string
+	State           State
 	// The transactions of its life, and their effective dates; Nil and zero where
 	// it has not come so far.
 	TransactionID, CancelTransactionID, SettlementTransactionID, ReturnTransactionID uuid.UUID
@@ -54,7 +56,8 @@ type Payout struct {
 }
 
 const payoutSelect = `SELECT p.id, p.batch_id, b.reference, p.ordinal, p.payee_id, y.code, p.account_id, p.currency, p.donations, p.gross, p.commission,
-	p.vat, p.net, p.end_to_end_id, p.creditor_name, p.creditor_iban, p.creditor_bic, p.remittance, p.state, p.transaction_id, p.cancel_transaction_id,
+	p.vat, p.net, p.end_to_end_id, p.creditor_name, p.creditor_iban, p.creditor_bic,
+	p.creditor_street, p.creditor_building, p.creditor_post_code, p.creditor_town, p.creditor_country, p.remittance, p.state, p.transaction_id, p.cancel_transaction_id,
 	p.settlement_transaction_id, p.return_transaction_id, p.approved_on, p.cancelled_on, p.settled_on, p.returned_on, p.return_reason,
 	COALESCE(s.statement_id, ''), COALESCE(e.reference, '')
 	FROM payouts AS p
@@ -66,7 +69,8 @@ const payoutSelect = `SELECT p.id, p.batch_id, b.reference, p.ordinal, p.payee_i
 func scanPayout(rows *sqldb.Rows) (Payout, error) {
 	var p Payout
 	err := rows.Scan(&p.ID, &p.BatchID, &p.Batch, &p.Ordinal, &p.PayeeID, &p.PayeeCode, &p.AccountID, &p.Currency, &p.Donations, &p.Gross, &p.Commission,
-		&p.VAT, &p.Net, &p.EndToEndID, &p.Creditor.Name, &p.Creditor.IBAN, &p.Creditor.BIC, &p.Remittance, &p.State, &p.TransactionID, &p.CancelTransactionID,
+		&p.VAT, &p.Net, &p.EndToEndID, &p.Creditor.Name, &p.Creditor.IBAN, &p.Creditor.BIC,
+		&p.CreditorAddress.Street, &p.CreditorAddress.Building, &p.CreditorAddress.PostCode, &p.CreditorAddress.Town, &p.CreditorAddress.Country, &p.Remittance, &p.State, &p.TransactionID, &p.CancelTransactionID,
 		&p.SettlementTransactionID, &p.ReturnTransactionID, &p.ApprovedOn, &p.CancelledOn, &p.SettledOn, &p.ReturnedOn, &p.ReturnReason,
 		&p.BankStatement, &p.BankReference)
 	return p, err

@@ -257,7 +257,7 @@ func (g gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Paye
 		Payout: Payout{
 			BatchID: g.id, PayeeID: payee.ID, PayeeCode: payee.Code, AccountID: payee.AccountID, Currency: g.currency, Donations: len(items),
 			Gross: gross, Commission: commission, VAT: vat, Net: gross - commission - vat, State: Prepared,
-			Creditor: Party{Name: payee.Name, IBAN: payee.IBAN, BIC: payee.BIC},
+			Creditor: Party{Name: payee.Name, IBAN: payee.IBAN, BIC: payee.BIC}, CreditorAddress: payee.Address,
 		},
 		kind:  payee.Kind,
 		until: until,

@@ -21,11 +21,14 @@ func insertBatch(ctx context.Context, tx *sqldb.Tx, b Batch, list []collected, n
 		{Name: "id", Type: "uuid"}, {Name: "batch_id", Type: "uuid"}, {Name: "ordinal", Type: "int8"}, {Name: "payee_id", Type: "uuid"},
 		{Name: "account_id", Type: "uuid"}, {Name: "currency", Type: "text"}, {Name: "donations", Type: "int8"}, {Name: "gross", Type: "int8"},
 		{Name: "commission", Type: "int8"}, {Name: "vat", Type: "int8"}, {Name: "net", Type: "int8"}, {Name: "end_to_end_id", Type: "text"}, {Name: "creditor_name", Type: "text"},
-		{Name: "creditor_iban", Type: "text"}, {Name: "creditor_bic", Type: "text"}, {Name: "remittance", Type: "text"}, {Name: "state", Type: "text"},
+		{Name: "creditor_iban", Type: "text"}, {Name: "creditor_bic", Type: "text"},
+		{Name: "creditor_street", Type: "text"}, {Name: "creditor_building", Type: "text"}, {Name: "creditor_post_code", Type: "text"},
+		{Name: "creditor_town", Type: "text"}, {Name: "creditor_country", Type: "text"}, {Name: "remittance", Type: "text"}, {Name: "state", Type: "text"},
 	}, len(list), func(i int) []any {
 		p := list[i]
 		return []any{p.ID, b.ID, int64(p.Ordinal), p.PayeeID, p.AccountID, string(p.Currency), int64(p.Donations), int64(p.Gross),
-			int64(p.Commission), int64(p.VAT), int64(p.Net), p.EndToEndID, p.Creditor.Name, p.Creditor.IBAN, p.Creditor.BIC, p.Remittance, string(p.State)}
+			int64(p.Commission), int64(p.VAT), int64(p.Net), p.EndToEndID, p.Creditor.Name, p.Creditor.IBAN, p.Creditor.BIC,
+			p.CreditorAddress.Street, p.CreditorAddress.Building, p.CreditorAddress.PostCode, p.CreditorAddress.Town, p.CreditorAddress.Country, p.Remittance, string(p.State)}
 	})
 	if err != nil {
 		return fmt.Errorf("store the payouts: %w", err)

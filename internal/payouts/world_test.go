@@ -26,7 +26,7 @@ var wallet = ledger.SystemAccountID("wallet:test")
 
 // world is a book with donors' money in a wallet, and the services on it.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	db       *sqldb.DB
 	engine   *engine.Engine
 	payments *payments.Service
@@ -39,7 +39,7 @@ type world struct {
 	now time.Time
 }
 
-func newWorld(t *testing.T, db *sqldb.DB) *world {
+func newWorld(t testing.TB, db *sqldb.DB) *world {
 	t.Helper()
 	w := &world{t: t, db: db, now: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
 	w.engine = engine.New(db, engine.Options{Clock: w.clock})
