@@ -174,7 +174,7 @@ func TestEngines(t *testing.T) {
 	for _, engine := range sqltest.Engines(t) {
 		t.Run(string(engine), func(t *testing.T) {
 			t.Parallel()
-			sqltest.WholeOnly(t, engine) // where TestRoles tells the story in any case
+			sqltest.WholeOnly(t, engine) // CI runs it there
 			dir := filepath.Join("testdata", "engines")
 			scripts, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
 			if err != nil || len(scripts) == 0 {

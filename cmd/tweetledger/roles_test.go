@@ -38,6 +38,7 @@ func TestRoles(t *testing.T) {
 	for _, e := range []sqldb.Engine{sqldb.PostgreSQL, sqldb.CockroachDB} {
 		t.Run(string(e), func(t *testing.T) {
 			t.Parallel()
+			sqltest.WholeOnly(t, e)
 			b := newRoleBook(t, e)
 			serving, reading, migrating := b.userOf(t, sqldb.ServingRole), b.userOf(t, sqldb.ReadingRole), b.userOf(t, sqldb.MigratingRole)
 			t.Run("the service tells its story", func(t *testing.T) { tellStory(t, serving) })
