@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"tweetledger/adapters/card/cardsim"
 	"tweetledger/adapters/notify"
 	"tweetledger/adapters/twitter"
 	"tweetledger/adapters/twitter/xsim"
@@ -34,7 +35,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Example: `  tweetledger demo
   tweetledger demo --serve
   tweetledger demo --db postgres://postgres@localhost/postgres`,
-		Long: `demo makes a new book in a fresh folder, starts a simulated X, a simulated bank and
+		Long: `demo makes a new book in a fresh folder, starts a simulated X, bank and card acquirer and
 the confirmation pages on 127.0.0.1, and plays a day of payments by tweet through
 the same code that runs in production. It leaves the book and all files behind.
 
@@ -65,6 +66,7 @@ type demo struct {
 
 	payments *payments.Service
 	payouts  *payouts.Service
+	acquirer *cardsim.Server
 	x        *xsim.Server
 	xURL     string
 	pages    *http.ServeMux
@@ -123,6 +125,9 @@ func (d *demo) start(ctx context.Context) error {
 	d.settings.Service.PageURL = d.pagesURL + "/confirm"
 	d.settings.Twitter.APIURL = d.xURL
 	d.settings.folder = d.folder
+	if err := d.startAcquirer(); err != nil {
+		return err
+	}
 	d.settings.Service.KeyFile = "tweetledger.key"
 	if err := writeKey(d.file("tweetledger.key")); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("make the service's key: %w", err)
@@ -234,7 +239,7 @@ func (d *demo) servePages() error {
 		return err
 	}
 	d.pages.Handle("/", routes(handler, d.app.db, d.app.registry))
-	return nil
+	return d.serveAcquirer()
 }
 
 // connect starts to read the simulated X's stream, as "serve" does.

@@ -15,10 +15,10 @@ import (
 // run tells the story from beginning to end.
 func (d *demo) run(ctx context.Context, serve bool) error {
 	d.tell("%s  A bank's customers pay by tweet. This is one day of it, played through the real", d.title.Sprint("tweetledger"))
-	d.tell("code on %s, with a simulated X, bank and SMS gateway.", d.app.db)
+	d.tell("code on %s, with a simulated X, bank, card acquirer and SMS gateway.", d.app.db)
 	d.aside("Everything is written to %s", d.folder)
 	for _, chapter := range []func(context.Context) error{
-		d.openTheBook, d.pay, d.almost, d.refuse, d.repeatAndEdit, d.donate, d.invite, d.lose,
+		d.openTheBook, d.pay, d.almost, d.refuse, d.repeatAndEdit, d.donate, d.cards, d.invite, d.lose,
 		d.payOut, d.reconcile, d.report, d.verify,
 	} {
 		if err := chapter(ctx); err != nil {
