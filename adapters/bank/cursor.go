@@ -84,11 +84,19 @@ func (c *cursor) refuse(format string, args ...any) error {
 
 // refuseAt makes the error for another place.
 func (c *cursor) refuseAt(line int, element, format string, args ...any) error {
-	place := fmt.Sprintf("%s, line %d", c.file, line)
+	return ledger.Errorf(ledger.CodeInvalid, format, args...).InField(placeIn(c.file, line, element))
+}
+
+// here is the element that the cursor stands in, for messages of others.
+func (c *cursor) here() string { return placeIn(c.file, c.line(), strings.Join(c.path, "/")) }
+
+// placeIn says where something stands: file, line and, where it has a name, element.
+func placeIn(file string, line int, element string) string {
+	place := fmt.Sprintf("%s, line %d", file, line)
 	if element != "" {
 		place += ", " + element
 	}
-	return ledger.Errorf(ledger.CodeInvalid, format, args...).InField(place)
+	return place
 }
 
 // token returns the next token that matters: a start, an end or text. At the end

@@ -40,11 +40,14 @@ type settings struct {
 	Enrolment    enrolmentSettings    `toml:"enrolment"`
 	Card         cardSettings         `toml:"card"`
 	Safeguarding safeguardingSettings `toml:"safeguarding"`
-	Payouts      payoutSettings       `toml:"payouts"`
-	Secret       secretSettings       `toml:"secret"`
-	Seal         sealSettings         `toml:"seal"`
-	Verify       verifySettings       `toml:"verify"`
-	Reconcile    reconcileSettings    `toml:"reconcile"`
+	// Settlement are the acquirers, by name.
+	Settlement map[string]settlementSettings `toml:"settlement"`
+
+	Payouts   payoutSettings    `toml:"payouts"`
+	Secret    secretSettings    `toml:"secret"`
+	Seal      sealSettings      `toml:"seal"`
+	Verify    verifySettings    `toml:"verify"`
+	Reconcile reconcileSettings `toml:"reconcile"`
 
 	folder string // of the file: relative names in it start here
 	getenv func(string) string
@@ -337,5 +340,6 @@ func (s settings) token(variable, file string) (string, error) {
 }
 
 func (s settings) payouts() payouts.Config {
-	return payouts.Config{Account: payouts.Party{Name: s.Safeguarding.Name, IBAN: s.Safeguarding.IBAN, BIC: s.Safeguarding.BIC}, Currency: ledger.EUR}
+	return payouts.Config{Account: payouts.Party{Name: s.Safeguarding.Name, IBAN: s.Safeguarding.IBAN, BIC: s.Safeguarding.BIC}, Currency: ledger.EUR,
+		Acquirers: s.acquirers()}
 }

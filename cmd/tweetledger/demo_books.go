@@ -60,7 +60,7 @@ func (d *demo) payOut(ctx context.Context) error {
 	if err := d.write("bank-statement.camt053.xml", camt); err != nil {
 		return err
 	}
-	statements, err := bank.ReadCamt053(bytes.NewReader(camt), "bank-statement.camt053.xml")
+	statements, err := payouts.CollectStatements(bank.ReadCamt(bytes.NewReader(camt), "bank-statement.camt053.xml"))
 	if err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ differences were found, or items of an import could not be read.`,
 	}{
 		{"begin", "Begin:", []*cobra.Command{a.demoCommand(), a.initCommand(), a.migrateCommand(), a.rolesCommand(), a.loginCommand(), a.serveCommand()}},
 		{"payments", "Payments by tweet:", []*cobra.Command{a.customerCommand(), a.payeeCommand(), a.cardCommand(), a.approvalCommand(), a.tweetsCommand(), a.orderCommand(), a.reviewCommand(), a.outboxCommand()}},
-		{"bank", "Payouts and the bank:", []*cobra.Command{a.payoutCommand(), a.statementCommand()}},
+		{"bank", "Payouts and the bank:", []*cobra.Command{a.payoutCommand(), a.statementCommand(), a.settlementCommand()}},
 		{"book", "The book and its checks:", []*cobra.Command{a.accountCommand(), a.postCommand(), a.reverseCommand(), a.transactionCommand(), a.periodCommand(), a.yearCommand(), a.reportCommand(), a.reconcileCommand(), a.breakCommand(), a.sealCommand(), a.verifyCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})

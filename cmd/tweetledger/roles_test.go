@@ -277,13 +277,16 @@ var (
 		"cards": "*", "charges": "*", "disputes": "*", "approvals": "*",
 		"reconciliation_runs": "*", "breaks": "*", "break_proposals": "*",
 		"unclaimed_payments": "state reason due_at reminded_at customer_id transaction_id closed_on closed_at",
+		"bank_messages":      "state entries details content_hash touched_at", "settlement_files": "state lines content_hash touched_at",
+		"bank_findings": "closed_by closed_at", "settlement_payouts": "statement_id entry detail transaction_id",
 	}
 	// erasingMayUpdate is what the erasing role may change beside that.
 	erasingMayUpdate = map[string]string{
 		"party_events": "reason", "order_events": "reason", "enrolment_events": "reason", "charge_events": "reason", "party_changes": "old_value new_value reason",
 		"screening_hits": "detail", "paid_payees": "payee_user_id", "unclaimed_payments": "user_id",
 	}
-	servingMayDelete = map[string]bool{"unsealed_pages": true, "opening_balances": true, "deletions": true, "handle_keys": true, "links": true, "one_time_codes": true}
+	servingMayDelete = map[string]bool{"unsealed_pages": true, "opening_balances": true, "deletions": true, "handle_keys": true, "links": true, "one_time_codes": true,
+		"bank_messages": true, "bank_message_rows": true, "settlement_files": true, "settlement_lines": true}
 	servingMayNotAdd = map[string]bool{"goose_db_version": true}
 )
 

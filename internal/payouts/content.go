@@ -15,18 +15,41 @@ import (
 // its length before it, but Hash itself and the lines of the file. It is the same
 // however the bank spaces, indents or encodes the file.
 func (s Statement) ContentHash() [sha256.Size]byte {
-	h := contentHasher{sha256.New()}
-	h.text("statement/1", s.ID, s.IBAN, string(s.Currency), s.OpeningDate.String(), s.ClosingDate.String())
-	h.number(s.Sequence, int64(s.Opening), int64(s.Closing), int64(len(s.Entries)))
+	h := newContent(Head{Kind: KindStatement, ID: s.ID, Sequence: s.Sequence, IBAN: s.IBAN, Currency: s.Currency, OpeningDate: s.OpeningDate, Opening: s.Opening})
 	for _, e := range s.Entries {
-		h.text(e.Reference, e.BookingDate.String(), e.ValueDate.String())
-		h.number(int64(e.Amount), sqldb.Flag(e.Reversal), int64(len(e.Details)))
-		for _, d := range e.Details {
-			h.text(d.EndToEndID, d.MessageID, d.Remittance, d.ReturnReason)
-			h.party(d.Counterparty)
-			h.number(int64(d.Amount))
-		}
+		h.entry(e)
 	}
+	return h.end(End{ClosingDate: s.ClosingDate, Closing: s.Closing})
+}
+
+// messageContent hashes a statement or notification while it is read. Entries do
+// not know how many there will be, so their number comes at the end.
+type messageContent struct {
+	contentHasher
+	entries int64
+}
+
+func newContent(head Head) *messageContent {
+	h := &messageContent{contentHasher: contentHasher{sha256.New()}}
+	h.text(string(head.Kind)+"/2", head.ID, head.IBAN, string(head.Currency), head.OpeningDate.String())
+	h.number(head.Sequence, int64(head.Opening))
+	return h
+}
+
+func (h *messageContent) entry(e Entry) {
+	h.entries++
+	h.text("entry", e.Reference, e.BookingDate.String(), e.ValueDate.String())
+	h.number(int64(e.Amount), sqldb.Flag(e.Reversal), int64(len(e.Details)))
+	for _, d := range e.Details {
+		h.text(d.EndToEndID, d.MessageID, d.Remittance, d.ReturnReason)
+		h.party(d.Counterparty)
+		h.number(int64(d.Amount))
+	}
+}
+
+func (h *messageContent) end(end End) [sha256.Size]byte {
+	h.text("end", end.ClosingDate.String())
+	h.number(h.entries, int64(end.Closing))
 	return h.sum()
 }
 

@@ -20,6 +20,9 @@ type Config struct {
 	// only account whose statements are taken.
 	Account  Party
 	Currency ledger.Currency // of the account and of all payouts
+	// Acquirers are those whose transfers are known by amount, date and name where
+	// the bank does not give their reference.
+	Acquirers []Acquirer
 }
 
 // Options of a Service. The zero value is ready for use.
@@ -78,7 +81,7 @@ const (
 )
 
 // bookAccounts are the accounts of the book that payouts go through.
-type bookAccounts struct{ safeguarding, inTransit, commissions, vat, suspense uuid.UUID }
+type bookAccounts struct{ safeguarding, inTransit, commissions, vat, suspense, cards, cardFees uuid.UUID }
 
 func accounts() bookAccounts {
 	return bookAccounts{
@@ -87,6 +90,8 @@ func accounts() bookAccounts {
 		commissions:  ledger.SystemAccountID(payments.AccountCommissions),
 		vat:          ledger.SystemAccountID(payments.AccountVAT),
 		suspense:     ledger.SystemAccountID(payments.AccountSuspense),
+		cards:        ledger.SystemAccountID(payments.AccountCardsToSettle),
+		cardFees:     ledger.SystemAccountID(payments.AccountCardFees),
 	}
 }
 

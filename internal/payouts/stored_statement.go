@@ -3,12 +3,30 @@ package payouts
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
 )
+
+// StoredStatement is a statement that has been imported.
+type StoredStatement struct {
+	ID          uuid.UUID
+	IBAN        string
+	StatementID string // as the bank numbers it
+	Sequence    int64  // 0: none
+	Currency    ledger.Currency
+	OpeningDate ledger.Date
+	Opening     ledger.Amount
+	ClosingDate ledger.Date
+	Closing     ledger.Amount
+	Entries     int
+	ContentHash [32]byte
+	ImportedBy  string
+	ImportedAt  time.Time
+}
 
 const statementColumns = `id, iban, statement_id, sequence, currency, opening_date, opening, closing_date, closing, entries, content_hash,
 	imported_by, imported_at`
@@ -22,14 +40,21 @@ func scanStatement(rows *sqldb.Rows) (StoredStatement, error) {
 	return s, err
 }
 
-// findStatement returns a statement by the bank's id; its ID is Nil where there is none.
-func findStatement(ctx context.Context, tx *sqldb.Tx, iban, statementID string) (StoredStatement, error) {
-	list, err := sqldb.Collect(ctx, tx, "SELECT "+statementColumns+" FROM bank_statements WHERE iban = $1 AND statement_id = $2",
-		[]any{iban, statementID}, scanStatement)
-	if err != nil || len(list) == 0 {
-		return StoredStatement{}, err
+// FindStatement returns a statement by the bank's id, and how many movements of it
+// are still to be booked, or CodeNotFound.
+func FindStatement(ctx context.Context, tx *sqldb.Tx, iban, statementID string) (s StoredStatement, left int64, err error) {
+	list, err := sqldb.Collect(ctx, tx, "SELECT "+statementColumns+" FROM bank_statements WHERE iban = $1 AND statement_id = $2", []any{iban, statementID}, scanStatement)
+	if err != nil {
+		return s, 0, fmt.Errorf("find statement %s: %w", ledger.Clip(statementID), err)
 	}
-	return list[0], nil
+	if len(list) == 0 {
+		return s, 0, ledger.Errorf(ledger.CodeNotFound, "there is no statement %s of account %s; \"tweetledger statement list\" shows those there are", ledger.Clip(statementID), iban).InField("statement")
+	}
+	err = tx.QueryRow(ctx, "SELECT COUNT(*) FROM bank_message_rows WHERE bank_message_id = $1", []any{list[0].ID}, &left)
+	if err != nil {
+		return s, 0, fmt.Errorf("count what is left of statement %s: %w", statementID, err)
+	}
+	return list[0], left, nil
 }
 
 func insertStatement(ctx context.Context, tx *sqldb.Tx, s StoredStatement) error {
@@ -55,7 +80,8 @@ func CursorOf(s StoredStatement) StatementCursor {
 	return StatementCursor{s.ClosingDate, s.Sequence, s.StatementID}
 }
 
-// StatementFilter selects a page of an account's statements, in their order.
+// StatementFilter selects a page of an account's statements, in their order. One that
+// is not booked to its end is left out.
 type StatementFilter struct {
 	IBAN     string
 	From, To ledger.Date // of the closing date, inclusive; zero: no bound
@@ -70,6 +96,7 @@ func ListStatements(ctx context.Context, tx *sqldb.Tx, f StatementFilter) ([]Sto
 	}
 	var w sqldb.Where
 	w.And("iban = ?", f.IBAN)
+	w.And("NOT EXISTS (SELECT 1 FROM bank_messages AS m WHERE m.id = bank_statements.id)")
 	w.Period("closing_date", f.From, f.To)
 	if f.After != (StatementCursor{}) {
 		w.And("closing_date >= ? AND (closing_date, sequence, statement_id) > (?, ?, ?)", f.After.ClosingDate, f.After.ClosingDate, f.After.Sequence, f.After.StatementID)
@@ -132,20 +159,6 @@ func ListEntries(ctx context.Context, tx *sqldb.Tx, f EntryFilter) ([]StoredEntr
 		return nil, fmt.Errorf("list bank entries: %w", err)
 	}
 	return list, nil
-}
-
-// gapsBefore compares a statement with the one before it.
-func gapsBefore(ctx context.Context, tx *sqldb.Tx, s StoredStatement) ([]Finding, error) {
-	list, err := sqldb.Collect(ctx, tx, "SELECT "+statementColumns+` FROM bank_statements
-		WHERE iban = $1 AND (closing_date, sequence, statement_id) < ($2, $3, $4)
-		ORDER BY closing_date DESC, sequence DESC, statement_id DESC LIMIT 1`, []any{s.IBAN, s.ClosingDate, s.Sequence, s.StatementID}, scanStatement)
-	if err != nil {
-		return nil, fmt.Errorf("read the statement before: %w", err)
-	}
-	if len(list) == 0 {
-		return nil, nil
-	}
-	return Gaps(list[0], s), nil
 }
 
 // Gaps returns what does not fit between two statements of one account that

@@ -56,9 +56,9 @@ func answer(t *testing.T, file *bytes.Buffer, o banksim.Options) payouts.Stateme
 		t.Fatalf("Statement: %v", err)
 	}
 	validate(t, content)
-	statements, err := bank.ReadCamt053(bytes.NewReader(content), "s.xml")
+	statements, err := payouts.CollectStatements(bank.ReadCamt(bytes.NewReader(content), "s.xml"))
 	if err != nil {
-		t.Fatalf("ReadCamt053: %v\n%s", err, content)
+		t.Fatalf("ReadCamt: %v\n%s", err, content)
 	}
 	return statements[0]
 }

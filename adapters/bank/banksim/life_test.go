@@ -61,7 +61,7 @@ func TestPayoutThroughXML(t *testing.T) {
 		content, err := banksim.Statement(&pain001, o)
 		must(err)
 		validate(t, content)
-		statements, err := bank.ReadCamt053(bytes.NewReader(content), "statement.xml")
+		statements, err := payouts.CollectStatements(bank.ReadCamt(bytes.NewReader(content), "statement.xml"))
 		must(err)
 		result, err := service.ImportStatement(ctx, statements[0], "carol")
 		must(err)

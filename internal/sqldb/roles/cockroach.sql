@@ -35,6 +35,9 @@ ALTER TABLE accounts OWNER TO tweetledger_migrating;
 ALTER TABLE approvals OWNER TO tweetledger_migrating;
 ALTER TABLE balances OWNER TO tweetledger_migrating;
 ALTER TABLE bank_entries OWNER TO tweetledger_migrating;
+ALTER TABLE bank_findings OWNER TO tweetledger_migrating;
+ALTER TABLE bank_message_rows OWNER TO tweetledger_migrating;
+ALTER TABLE bank_messages OWNER TO tweetledger_migrating;
 ALTER TABLE bank_statements OWNER TO tweetledger_migrating;
 ALTER TABLE book_settings OWNER TO tweetledger_migrating;
 ALTER TABLE break_events OWNER TO tweetledger_migrating;
@@ -84,6 +87,9 @@ ALTER TABLE requests OWNER TO tweetledger_migrating;
 ALTER TABLE screening_hits OWNER TO tweetledger_migrating;
 ALTER TABLE seal_heads OWNER TO tweetledger_migrating;
 ALTER TABLE seals OWNER TO tweetledger_migrating;
+ALTER TABLE settlement_files OWNER TO tweetledger_migrating;
+ALTER TABLE settlement_lines OWNER TO tweetledger_migrating;
+ALTER TABLE settlement_payouts OWNER TO tweetledger_migrating;
 ALTER TABLE signed_heads OWNER TO tweetledger_migrating;
 ALTER TABLE unclaimed_payments OWNER TO tweetledger_migrating;
 ALTER TABLE unsealed_pages OWNER TO tweetledger_migrating;
@@ -111,6 +117,10 @@ GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, per
 GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions, handle_keys TO tweetledger_serving;
 -- Codes that prove a mobile number are forgotten when nobody counts them any more.
 GRANT INSERT, UPDATE, DELETE ON one_time_codes TO tweetledger_serving;
+-- Files of the bank and of acquirers leave what was only read on the way; statements, their entries and findings stay.
+GRANT INSERT, UPDATE, DELETE ON bank_messages, settlement_files TO tweetledger_serving;
+GRANT INSERT, DELETE ON bank_message_rows, settlement_lines TO tweetledger_serving;
+GRANT INSERT, UPDATE ON bank_findings, settlement_payouts TO tweetledger_serving;
 GRANT DELETE ON links TO tweetledger_serving; -- a customer unlinks an account; the customer's history keeps it
 
 -- Who erases a customer's data: all that the service may, and to take the words out of traces that are

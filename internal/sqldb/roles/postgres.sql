@@ -79,6 +79,12 @@ GRANT INSERT, UPDATE ON customers, payees, links, link_invitations, enrolments, 
 GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions, handle_keys TO tweetledger_serving;
 -- Codes that prove a mobile number are forgotten when nobody counts them any more.
 GRANT INSERT, UPDATE, DELETE ON one_time_codes TO tweetledger_serving;
+-- Files of the bank and of acquirers leave what was only read on the way; statements, their entries and findings stay.
+GRANT INSERT, DELETE, UPDATE (state, entries, details, content_hash, touched_at) ON bank_messages TO tweetledger_serving;
+GRANT INSERT, DELETE, UPDATE (state, lines, content_hash, touched_at) ON settlement_files TO tweetledger_serving;
+GRANT INSERT, DELETE ON bank_message_rows, settlement_lines TO tweetledger_serving;
+GRANT INSERT, UPDATE (closed_by, closed_at) ON bank_findings TO tweetledger_serving;
+GRANT INSERT, UPDATE (statement_id, entry, detail, transaction_id) ON settlement_payouts TO tweetledger_serving;
 GRANT DELETE ON links TO tweetledger_serving; -- a customer unlinks an account; the customer's history keeps it
 
 -- Who erases a customer's data: all that the service may, and to take the words out of traces that are

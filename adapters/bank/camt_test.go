@@ -25,11 +25,15 @@ func sample(t testing.TB, name string) string {
 	return string(content)
 }
 
+func collect(r io.Reader, name string) ([]payouts.Statement, error) {
+	return payouts.CollectStatements(ReadCamt(r, name))
+}
+
 func readOne(t *testing.T, name, content string) payouts.Statement {
 	t.Helper()
-	statements, err := ReadCamt053(strings.NewReader(content), name)
+	statements, err := collect(strings.NewReader(content), name)
 	if err != nil {
-		t.Fatalf("ReadCamt053: %v", err)
+		t.Fatal(err)
 	}
 	if len(statements) != 1 {
 		t.Fatalf("%d statements, want 1", len(statements))
@@ -39,7 +43,7 @@ func readOne(t *testing.T, name, content string) payouts.Statement {
 
 func day(d int) ledger.Date { return ledger.Date{Year: 2026, Month: 11, Day: d} }
 
-func TestReadCamt053Version2(t *testing.T) {
+func TestReadCamtVersion2(t *testing.T) {
 	got := readOne(t, "v2.xml", sample(t, "camt.053.001.02.xml"))
 	charity := payouts.Party{Name: "Action contre la Faim", IBAN: "FR7630006000011234567890189", BIC: "AGRIFRPP"}
 	want := payouts.Statement{
@@ -64,7 +68,7 @@ func TestReadCamt053Version2(t *testing.T) {
 	}
 }
 
-func TestReadCamt053Version8(t *testing.T) {
+func TestReadCamtVersion8(t *testing.T) {
 	got := readOne(t, "v8.xml", sample(t, "camt.053.001.08.xml"))
 	want := payouts.Statement{
 		ID: "2026-11-24/1", Sequence: 228, IBAN: "FR1420041010050500013M02606", Currency: "EUR",
@@ -82,7 +86,7 @@ func TestReadCamt053Version8(t *testing.T) {
 	}
 }
 
-func TestReadCamt053HashIsOfTheContent(t *testing.T) {
+func TestReadCamtHashIsOfTheContent(t *testing.T) {
 	content := sample(t, "camt.053.001.02.xml")
 	first := readOne(t, "a.xml", content)
 	respaced := readOne(t, "b.xml", "\ufeff"+strings.ReplaceAll(content, ">\n", ">\n\n  <!-- a comment -->"))
@@ -95,7 +99,7 @@ func TestReadCamt053HashIsOfTheContent(t *testing.T) {
 	}
 }
 
-func TestReadCamt053Refuses(t *testing.T) {
+func TestReadCamtRefuses(t *testing.T) {
 	v2, v8 := sample(t, "camt.053.001.02.xml"), sample(t, "camt.053.001.08.xml")
 	replaced := func(from, old, new string) string {
 		t.Helper()
@@ -109,7 +113,7 @@ func TestReadCamt053Refuses(t *testing.T) {
 		{"not XML", "date;amount", "f.xml, line 1", "does not start with XML"},
 		{"truncated", v2[:len(v2)/2], "f.xml, line 26, Document/BkToCstmrStmt/Stmt/Ntry", "ends in the middle"},
 		{"not well-formed", replaced(v2, "</Refs>", "</Ref>"), "f.xml, line 21", "not well-formed"},
-		{"other message", replaced(v2, "camt.053.001.02", "camt.054.001.02"), "f.xml, line 2", "camt.054.001.02"},
+		{"other message", replaced(v2, "camt.053.001.02", "camt.052.001.02"), "f.xml, line 2", "camt.052.001.02"},
 		{"other version", replaced(v2, "camt.053.001.02", "camt.053.001.04"), "f.xml, line 2", "camt.053.001.04"},
 		{"other root", "<html></html>", "f.xml, line 1, html", "not an ISO 20022"},
 		{"document type", `<!DOCTYPE a [<!ENTITY b "c">]>` + v2, "f.xml, line 1", "document type"},
@@ -155,7 +159,7 @@ func TestReadCamt053Refuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			statements, err := ReadCamt053(strings.NewReader(tt.content), "f.xml")
+			statements, err := collect(strings.NewReader(tt.content), "f.xml")
 			refusal, ok := errors.AsType[*ledger.Error](err)
 			if !ok || refusal.Code != ledger.CodeInvalid || statements != nil {
 				t.Fatalf("got %d statements and error %v, want an invalid file", len(statements), err)
@@ -170,17 +174,108 @@ func TestReadCamt053Refuses(t *testing.T) {
 	}
 }
 
-func TestReadCamt053PassesOnReadErrors(t *testing.T) {
+// TestReadCamtSummaries: what the bank says its entries come to must be so.
+func TestReadCamtSummaries(t *testing.T) {
+	const entries = "      <Ntry>\n        <Amt Ccy=\"EUR\">1329.56"
+	content := sample(t, "camt.053.001.02.xml") // credits 95.00 + 15.00, debits 1329.56, pending 10.00
+	with := func(summary string) string {
+		return strings.Replace(content, entries, "      <TxsSummry>"+summary+"</TxsSummry>\n"+entries, 1)
+	}
+	for _, right := range []string{
+		"<TtlNtries><NbOfNtries>3</NbOfNtries><Sum>1439.56</Sum><TtlNetNtryAmt>1219.56</TtlNetNtryAmt><CdtDbtInd>DBIT</CdtDbtInd></TtlNtries>",
+		"<TtlNtries><NbOfNtries>4</NbOfNtries><Sum>-1219.56</Sum></TtlNtries>",
+		"<TtlCdtNtries><NbOfNtries>2</NbOfNtries><Sum>110</Sum></TtlCdtNtries><TtlDbtNtries><NbOfNtries>1</NbOfNtries><Sum>1329.560</Sum></TtlDbtNtries>",
+		"<TtlCdtNtries><NbOfNtries>3</NbOfNtries><Sum>120.00</Sum></TtlCdtNtries>",
+	} {
+		if got := readOne(t, "f.xml", with(right)); len(got.Entries) != 3 {
+			t.Errorf("%d entries with %s", len(got.Entries), right)
+		}
+	}
+	tests := []struct{ summary, place, message string }{
+		{"<TtlNtries><NbOfNtries>5</NbOfNtries></TtlNtries>", "line 13, Document/BkToCstmrStmt/Stmt/TxsSummry/TtlNtries/NbOfNtries", "counts 5 entries"},
+		{"<TtlNtries><NbOfNtries>x</NbOfNtries></TtlNtries>", "TtlNtries/NbOfNtries", "not a number of entries"},
+		{"<TtlNtries><Sum>1439.55</Sum></TtlNtries>", "TtlNtries/Sum", "add up to 1439.56"},
+		{"<TtlNtries><TtlNetNtryAmt>1</TtlNetNtryAmt></TtlNtries>", "TtlNtries/TtlNetNtry", "add up to 1219.56"},
+		{"<TtlCdtNtries><Sum>110.01</Sum></TtlCdtNtries>", "TtlCdtNtries/Sum", "add up to 110.00"},
+		{"<TtlDbtNtries><NbOfNtries>2</NbOfNtries></TtlDbtNtries>", "TtlDbtNtries/NbOfNtries", "counts 2 entries"},
+		{"<TtlDbtNtries><Sum>1,5</Sum></TtlDbtNtries>", "TtlDbtNtries/Sum", "not an amount"},
+	}
+	for _, tt := range tests {
+		_, err := collect(strings.NewReader(with(tt.summary)), "f.xml")
+		refusal, ok := errors.AsType[*ledger.Error](err)
+		if !ok || !strings.Contains(refusal.Field, tt.place) || !strings.Contains(refusal.Message, tt.message) {
+			t.Errorf("%s: error is %v, want %q at %q", tt.summary, err, tt.message, tt.place)
+		}
+	}
+}
+
+// TestReadCamtBatches: the batch's own count and total must be those of its details.
+func TestReadCamtBatches(t *testing.T) {
+	content := sample(t, "camt.053.001.02.xml")
+	const count = "<NbOfTxs>2</NbOfTxs>"
+	for batch, want := range map[string]string{
+		count + `<TtlAmt Ccy="EUR">1329.56</TtlAmt>`: "",
+		`<NbOfTxs>0002</NbOfTxs>`:                    "",
+		`<TtlAmt Ccy="USD">1.00</TtlAmt>`:            "",
+		`<NbOfTxs>3</NbOfTxs>`:                       "3 transactions by its own count, and 2 are given",
+		`<TtlAmt Ccy="EUR">1329.57</TtlAmt>`:         "-1329.57 by its own total, but its details add up to -1329.56",
+	} {
+		_, err := collect(strings.NewReader(strings.Replace(content, count, batch, 1)), "f.xml")
+		if (want == "") != (err == nil) || (err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "line 19, Document/BkToCstmrStmt/Stmt/Ntry/NtryDtls/Btch"))) {
+			t.Errorf("%s: error is %v, want %q", batch, err, want)
+		}
+	}
+}
+
+func TestReadCamtNotification(t *testing.T) {
+	var parts []payouts.Part
+	for part, err := range ReadCamt(strings.NewReader(sample(t, "camt.054.001.08.xml")), "n.xml") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, part)
+	}
+	const place = "Document/BkToCstmrDbtCdtNtfctn/Ntfctn"
+	want := []payouts.Part{
+		{Head: &payouts.Head{Kind: payouts.KindNotification, ID: "N-2026-11-23/1", Sequence: 7, IBAN: "FR1420041010050500013M02606", Currency: "EUR", Place: "n.xml, line 5, " + place}},
+		{Entry: &payouts.Entry{Reference: "REF-9", Amount: 95_00, BookingDate: day(23), ValueDate: day(23), Line: 10, Details: []payouts.Detail{
+			{EndToEndID: "PO-20261122-0001-9f3c2a1b-00001", Amount: 95_00, ReturnReason: "AC01"}}}},
+		{Entry: &payouts.Entry{Amount: 101_00, BookingDate: day(23), ValueDate: day(23), Line: 24, Details: []payouts.Detail{
+			{MessageID: "BATCH-1", Amount: 100_00, ReturnReason: "NOTPROVIDED"}, {MessageID: "BATCH-2", Amount: 1_00, ReturnReason: "NOTPROVIDED"}}}},
+		{End: &payouts.End{Pending: 1, Place: "n.xml, line 39, " + place}},
+	}
+	if !reflect.DeepEqual(parts, want) {
+		t.Errorf("parts are %+v", parts)
+	}
+	_, err := collect(strings.NewReader(strings.Replace(sample(t, "camt.054.001.08.xml"), ">1.00</TtlAmt>", ">2.00</TtlAmt>", 1)), "n.xml")
+	if err == nil || !strings.Contains(err.Error(), "2 batches (Btch) add up to 102.00, but the entry is 101.00") {
+		t.Errorf("batches that do not add up: %v", err)
+	}
+}
+
+// TestReadCamtStopsAtOnce: whoever has seen enough need not read the rest.
+func TestReadCamtStopsAtOnce(t *testing.T) {
+	seen := 0
+	for range ReadCamt(strings.NewReader(sample(t, "camt.053.001.02.xml")), "f.xml") {
+		seen++
+		break
+	}
+	if seen != 1 {
+		t.Errorf("%d parts were seen", seen)
+	}
+}
+
+func TestReadCamtPassesOnReadErrors(t *testing.T) {
 	broken := errors.New("disk on fire")
-	_, err := ReadCamt053(io.MultiReader(strings.NewReader("<Document"), iotest.ErrReader(broken)), "f.xml")
+	_, err := collect(io.MultiReader(strings.NewReader("<Document"), iotest.ErrReader(broken)), "f.xml")
 	if !errors.Is(err, broken) || ledger.CodeOf(err) != "" {
 		t.Errorf("error is %v, want the reader's own", err)
 	}
 }
 
-// TestReadCamt053Decimals: ISO 20022 allows five decimals and every spelling of
+// TestReadCamtDecimals: ISO 20022 allows five decimals and every spelling of
 // xs:decimal; the amounts are the same.
-func TestReadCamt053Decimals(t *testing.T) {
+func TestReadCamtDecimals(t *testing.T) {
 	content := sample(t, "camt.053.001.02.xml")
 	want := readOne(t, "f.xml", content)
 	for _, spelling := range [][2]string{{">1329.56<", ">1329.56000<"}, {">95.00<", ">95.<"}, {">3780.44<", ">+3780.440<"}, {">5000.00<", ">5000<"}} {
@@ -190,7 +285,7 @@ func TestReadCamt053Decimals(t *testing.T) {
 	}
 }
 
-func TestReadCamt053KeepsForeignElementsOut(t *testing.T) {
+func TestReadCamtKeepsForeignElementsOut(t *testing.T) {
 	content := strings.Replace(sample(t, "camt.053.001.02.xml"), "<Id>2026-11-23/1</Id>",
 		`<Id>2026-11-23/1</Id><x:Id xmlns:x="urn:other"><x:y/></x:Id>`, 1)
 	if got := readOne(t, "f.xml", content); got.ID != "2026-11-23/1" {
@@ -198,16 +293,15 @@ func TestReadCamt053KeepsForeignElementsOut(t *testing.T) {
 	}
 }
 
-// TestReadCamt053Samples reads what other projects use as samples; most of them
+// TestReadCamtSamples reads what other projects use as samples; most of them
 // show off the format and do not add up.
-func TestReadCamt053Samples(t *testing.T) {
+func TestReadCamtSamples(t *testing.T) {
 	tests := map[string]string{ // file → what it is refused for, or "" where it is read
 		"camt053.v2.all-balance-types.xml": "no IBAN",
 		"camt053.v2.minimal.xml":           "is in SEK, but the account is in EUR",
 		"camt053.v2.multi.statement.xml":   "",
 		"camt053.v2.wrong.xml":             "no statement",
 		"camt053.v8.xml":                   "no IBAN",
-		"camt054.v8.xml":                   "camt.054.001.08",
 	}
 	for name, refusal := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -219,7 +313,7 @@ func TestReadCamt053Samples(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			statements, err := ReadCamt053(f, name)
+			statements, err := collect(f, name)
 			switch {
 			case refusal == "" && (err != nil || len(statements) != 2):
 				t.Errorf("%d statements and error %v, want 2 and none", len(statements), err)
@@ -231,26 +325,33 @@ func TestReadCamt053Samples(t *testing.T) {
 }
 
 func TestOwnSamplesValidate(t *testing.T) {
-	for _, version := range []string{"camt.053.001.02", "camt.053.001.08"} {
+	for _, version := range []string{"camt.053.001.02", "camt.053.001.08", "camt.054.001.08"} {
 		t.Run(version, func(t *testing.T) { validate(t, version+".xsd", []byte(sample(t, version+".xml"))) })
 	}
 }
 
-func FuzzReadCamt053(f *testing.F) {
+func FuzzReadCamt(f *testing.F) {
 	f.Add([]byte(sample(f, "camt.053.001.02.xml")))
 	f.Add([]byte(sample(f, "camt.053.001.08.xml")))
+	f.Add([]byte(sample(f, "camt.054.001.08.xml")))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		statements, err := ReadCamt053(bytes.NewReader(content), "fuzz.xml")
-		if err != nil {
-			if ledger.CodeOf(err) != ledger.CodeInvalid || statements != nil {
-				t.Fatalf("%d statements and error %v", len(statements), err)
-			}
-			return
-		}
-		for _, s := range statements {
-			checkStatement(t, s)
-		}
+		statements, err := collect(bytes.NewReader(content), "fuzz.xml")
+		checkFuzzed(t, statements, err)
 	})
+}
+
+// checkFuzzed checks what a reader made of whatever it was given.
+func checkFuzzed(t *testing.T, statements []payouts.Statement, err error) {
+	t.Helper()
+	if err != nil {
+		if ledger.CodeOf(err) != ledger.CodeInvalid || statements != nil {
+			t.Fatalf("%d statements and error %v", len(statements), err)
+		}
+		return
+	}
+	for _, s := range statements {
+		checkStatement(t, s)
+	}
 }
 
 // checkStatement checks what a reader promises of every statement it returns.
