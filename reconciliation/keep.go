@@ -106,8 +106,9 @@ const keepBatch = 500
 
 // Keep runs a job and keeps the run, its breaks, and what became of the breaks that it
 // does not find any more: those are closed. It is run in the caller's time, not in a
-// transaction; job gets the breaks to watch for. What is interrupted stays running and
-// is found anew by the next run.
+// transaction; job gets the breaks to watch for. What is interrupted is found anew by
+// the next run; the run itself stays running, until one by the same name under a lease
+// ends it.
 func Keep(ctx context.Context, e *engine.Engine, r KeepRequest, job func(ctx context.Context, watch Watch) (Result, error)) (Kept, Result, error) {
 	if err := checkPeriod(r.From, r.To); err != nil {
 		return Kept{}, Result{}, err
@@ -169,6 +170,13 @@ func (k *keeper) begin(ctx context.Context) error {
 	r := k.request
 	k.run = Run{Job: r.Job, From: r.From, To: r.To, Subject: r.Subject, State: RunRunning, By: r.By, StartedAt: k.engine.Now()}
 	return k.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if r.Lease != nil { // who had it before is gone
+			_, err := tx.Exec(ctx, "UPDATE reconciliation_runs SET state = $1, reason = $2, finished_at = $3 WHERE job = $4 AND state = 'running' AND started_by = $5",
+				string(RunFailed), "its process ended", k.run.StartedAt, string(r.Job), r.By)
+			if err != nil {
+				return fmt.Errorf("end runs that lost their process: %w", err)
+			}
+		}
 		if err := tx.QueryRow(ctx, "SELECT COALESCE(MAX(number), 0) + 1 FROM reconciliation_runs", nil, &k.run.Number); err != nil {
 			return fmt.Errorf("number the run: %w", err)
 		}

@@ -124,10 +124,18 @@ func TestBreaksHaveALife(t *testing.T) {
 		w.wantBreak(1, reconciliation.Open, reconciliation.EventFound, reconciliation.EventClosedByMatch, reconciliation.EventFoundAgain,
 			reconciliation.EventExplained, reconciliation.EventFoundAgain)
 		var open map[reconciliation.Job]int
+		var ages map[reconciliation.Job]map[reconciliation.Age]int
+		w.pass(6 * day)
 		w.read(func(ctx context.Context, tx *sqldb.Tx) (err error) {
-			open, err = reconciliation.CountOpen(ctx, tx, o.EffectiveDate, o.EffectiveDate)
+			if open, err = reconciliation.CountOpen(ctx, tx, o.EffectiveDate, o.EffectiveDate); err != nil {
+				return err
+			}
+			ages, err = reconciliation.CountByAge(ctx, tx, w.clock(), w.engine.Location())
 			return err
 		})
+		if len(ages) != 1 || len(ages[reconciliation.JobTweets]) != 1 || ages[reconciliation.JobTweets][reconciliation.AgeMonth] != 1 {
+			t.Errorf("open breaks by age are %v", ages)
+		}
 		if len(open) != 1 || open[reconciliation.JobTweets] != 1 {
 			t.Errorf("open breaks of the day are %v", open)
 		}
@@ -334,6 +342,34 @@ func TestFailedRunsSayWhy(t *testing.T) {
 		}
 		_, missing := reconciliation.FindRun(ctx, tx, 2)
 		w.wantCode(ledger.CodeNotFound, missing)
+		return err
+	})
+}
+
+// A run under a lease ends those of the process that had the lease before.
+func TestRunsOfLostProcessesEnd(t *testing.T) {
+	w := newWorld(t, sqltest.SQLite(t))
+	lost := errors.New("killed")
+	keep := func(job func(context.Context, reconciliation.Watch) (reconciliation.Result, error)) error {
+		lease, got, err := w.engine.AcquireLease(w.ctx, "reconciler", "me", time.Minute)
+		if err != nil || !got {
+			t.Fatal(got, err)
+		}
+		_, _, err = reconciliation.Keep(w.ctx, w.engine, reconciliation.KeepRequest{Job: reconciliation.JobTweets, From: from, To: to, By: "serve", Lease: &lease}, job)
+		return err
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_ = keep(func(context.Context, reconciliation.Watch) (reconciliation.Result, error) { panic(lost) })
+	}()
+	w.must(keep(func(ctx context.Context, watch reconciliation.Watch) (reconciliation.Result, error) {
+		return reconciliation.Tweets(ctx, w.payments, wordParser{}, w.history, reconciliation.TweetsParams{From: from, To: to, Watch: watch})
+	}))
+	w.read(func(ctx context.Context, tx *sqldb.Tx) error {
+		first, err := reconciliation.FindRun(ctx, tx, 1)
+		if first.State != reconciliation.RunFailed || first.Reason == "" {
+			t.Errorf("the run of the lost process is %+v", first)
+		}
 		return err
 	})
 }

@@ -44,7 +44,7 @@ func (j *payoutsJob) explain(ctx context.Context) error {
 		return nil
 	}
 	perhaps := map[string]string{} // by the break's key
-	note := func(matcher string, inside, outside []Item) error {
+	note := func(matcher string, inside, outside []Item) {
 		how := " (" + strings.ReplaceAll(matcher, "_", " ") + ")"
 		for _, item := range inside {
 			perhaps[item.Key] = "it is " + named(outside) + how
@@ -52,14 +52,19 @@ func (j *payoutsJob) explain(ctx context.Context) error {
 		for _, item := range outside {
 			perhaps[item.Key] = "it is " + named(inside) + how
 		}
-		return nil
 	}
 	within := j.params.SettlementDays
 	p := Pipeline{Spill: j.params.Spill, Matchers: []Matcher{BatchReference(), AmountDateCounterparty(within), WithinTolerance(bankCharge, within), Suggested(within)}}
-	_, err := p.Run(ctx, items(j.left.payouts), items(j.left.movements), Sink{Matched: note,
+	_, err := p.Run(ctx, items(j.left.payouts), items(j.left.movements), Sink{
+		Matched: func(matcher string, inside, outside []Item) error {
+			note(matcher, inside, outside)
+			return nil
+		},
 		Suggested: func(matcher string, inside, outside Item) error {
-			return note(matcher, []Item{inside}, []Item{outside})
-		}})
+			note(matcher, []Item{inside}, []Item{outside})
+			return nil
+		},
+	})
 	if err != nil {
 		return fmt.Errorf("look for what explains breaks: %w", err)
 	}

@@ -184,7 +184,7 @@ func (s *scale) postings(from, to int) {
 func (s *scale) inserter(tx *sql.Tx, table string, pattern map[string]any) func(change map[string]any) {
 	s.t.Helper()
 	columns := slices.Sorted(maps.Keys(pattern))
-	stmt, err := tx.PrepareContext(s.ctx, fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", table, strings.Join(columns, ", "), strings.Repeat(", ?", len(columns)-1)))
+	stmt, err := tx.PrepareContext(s.ctx, fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", table, strings.Join(columns, ", "), strings.Repeat(", ?", len(columns)-1))) //nolint:sqlclosecheck // the transaction closes it
 	s.must(err)
 	return func(change map[string]any) {
 		s.t.Helper()
