@@ -44,12 +44,14 @@ func newEnrolPages(service *payments.Service, links bool, words *template.Templa
 }
 
 func (p *enrolPages) register(mux *http.ServeMux, origins *http.CrossOriginProtection) {
+	enrolment := beginning{stamp: p.service.EnrolStamp, page: p.startPage, begin: p.startEnrolment}
+	proof := beginning{stamp: p.service.VerifyStamp, page: p.startProofPage, begin: p.startVerification}
 	for path, page := range map[string]struct {
 		get, post func(context.Context, http.ResponseWriter, *http.Request)
 	}{
-		p.enrol:               {p.begin, p.start},
+		p.enrol:               {p.asking(enrolment), p.beginning(enrolment)},
 		p.enrol + "/{token}":  {p.get, p.post},
-		p.verify:              {p.beginProof, p.startProof},
+		p.verify:              {p.asking(proof), p.beginning(proof)},
 		p.verify + "/{token}": {p.getProof, p.postProof},
 	} {
 		mux.Handle("GET "+path, p.respond(page.get))
@@ -57,40 +59,64 @@ func (p *enrolPages) register(mux *http.ServeMux, origins *http.CrossOriginProte
 	}
 }
 
-// begin shows the form with which an enrolment begins.
-func (p *enrolPages) begin(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	p.askStart(ctx, w, preferred(r), http.StatusOK, url.Values{}, nil)
+// beginning is a page on which something begins with a mobile number.
+type beginning struct {
+	stamp func() (string, error)
+	page  func(l, stamp string, entered url.Values) page
+	// begin begins it with what a form says, and returns where it goes on.
+	begin func(ctx context.Context, form url.Values, l string) (address string, err error)
 }
 
-func (p *enrolPages) askStart(ctx context.Context, w http.ResponseWriter, l string, status int, entered url.Values, cause error) {
-	stamp, err := p.service.EnrolStamp()
+// asking shows the form with which something begins.
+func (p *enrolPages) asking(b beginning) func(context.Context, http.ResponseWriter, *http.Request) {
+	return func(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+		p.askStart(ctx, w, b, preferred(r), http.StatusOK, url.Values{}, nil)
+	}
+}
+
+func (p *enrolPages) askStart(ctx context.Context, w http.ResponseWriter, b beginning, l string, status int, entered url.Values, cause error) {
+	stamp, err := b.stamp()
 	if err != nil {
 		p.failed(ctx, w, l, err)
 		return
 	}
-	shown := p.startPage(l, stamp, entered)
+	shown := b.page(l, stamp, entered)
 	shown.Problem = enrolProblem(cause, l)
 	p.show(ctx, w, status, shown)
 }
 
-// start begins an enrolment; where it goes on says nothing about the number.
-func (p *enrolPages) start(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	l := preferred(r)
-	if status, err := readForm(w, r); err != nil {
-		p.askStart(ctx, w, l, status, url.Values{}, err)
-		return
+// beginning begins something; where it goes on says nothing about the number.
+func (p *enrolPages) beginning(b beginning) func(context.Context, http.ResponseWriter, *http.Request) {
+	return func(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+		l := preferred(r)
+		if status, err := readForm(w, r); err != nil {
+			p.askStart(ctx, w, b, l, status, url.Values{}, err)
+			return
+		}
+		address, err := b.begin(ctx, r.PostForm, l)
+		if status, ok := statusOf(err); ok {
+			p.askStart(ctx, w, b, l, status, r.PostForm, err)
+			return
+		}
+		if err != nil {
+			p.failed(ctx, w, l, err)
+			return
+		}
+		http.Redirect(w, r, address, http.StatusSeeOther)
 	}
-	e, err := p.service.StartEnrolment(ctx, payments.StartEnrolmentRequest{Stamp: r.PostForm.Get("stamp"), Name: strings.TrimSpace(r.PostForm.Get("name")),
-		Phone: r.PostForm.Get("phone"), Named: r.PostForm.Get("named") != "", Language: l, Actor: payments.ActorPage})
-	if status, ok := statusOf(err); ok {
-		p.askStart(ctx, w, l, status, r.PostForm, err)
-		return
-	}
+}
+
+func (p *enrolPages) startEnrolment(ctx context.Context, form url.Values, l string) (string, error) {
+	e, err := p.service.StartEnrolment(ctx, payments.StartEnrolmentRequest{Stamp: form.Get("stamp"), Name: strings.TrimSpace(form.Get("name")),
+		Phone: form.Get("phone"), Named: form.Get("named") != "", Language: l, Actor: payments.ActorPage})
 	if err != nil {
-		p.failed(ctx, w, l, err)
-		return
+		return "", err
 	}
-	http.Redirect(w, r, p.service.EnrolmentAddress(e.ID), http.StatusSeeOther)
+	return p.service.EnrolmentAddress(e.ID), nil
+}
+
+func (p *enrolPages) startVerification(ctx context.Context, form url.Values, l string) (string, error) {
+	return p.service.StartVerification(ctx, payments.StartVerificationRequest{Stamp: form.Get("stamp"), Phone: form.Get("phone"), Language: l})
 }
 
 // readForm reads a form of a bounded size. An error comes with its status.
@@ -194,40 +220,6 @@ func (p *enrolPages) step(ctx context.Context, r *http.Request) (to string, err 
 		err = ledger.Errorf(ledger.CodeInvalid, "the form asks for nothing").InField("form")
 	}
 	return to, err
-}
-
-// beginProof shows the form with which a customer begins to prove the number.
-func (p *enrolPages) beginProof(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	p.askStartProof(ctx, w, preferred(r), http.StatusOK, url.Values{}, nil)
-}
-
-func (p *enrolPages) askStartProof(ctx context.Context, w http.ResponseWriter, l string, status int, entered url.Values, cause error) {
-	stamp, err := p.service.VerifyStamp()
-	if err != nil {
-		p.failed(ctx, w, l, err)
-		return
-	}
-	shown := p.startProofPage(l, stamp, entered)
-	shown.Problem = enrolProblem(cause, l)
-	p.show(ctx, w, status, shown)
-}
-
-func (p *enrolPages) startProof(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	l := preferred(r)
-	if status, err := readForm(w, r); err != nil {
-		p.askStartProof(ctx, w, l, status, url.Values{}, err)
-		return
-	}
-	address, err := p.service.StartVerification(ctx, payments.StartVerificationRequest{Stamp: r.PostForm.Get("stamp"), Phone: r.PostForm.Get("phone"), Language: l})
-	if status, ok := statusOf(err); ok {
-		p.askStartProof(ctx, w, l, status, r.PostForm, err)
-		return
-	}
-	if err != nil {
-		p.failed(ctx, w, l, err)
-		return
-	}
-	http.Redirect(w, r, address, http.StatusSeeOther)
 }
 
 func (p *enrolPages) getProof(ctx context.Context, w http.ResponseWriter, r *http.Request) {
