@@ -41,7 +41,7 @@ func (s *Service) ExportCustomer(ctx context.Context, out io.Writer, customerNum
 	}
 	e.head()
 	for _, part := range []func(context.Context){e.corrections, e.history, e.accounts, e.cards, e.charges, e.enrolments, e.oneTimeCodes, e.ordersPaid, e.ordersReceived,
-		e.messages, e.outgoing, e.approvals, e.postings} {
+		e.messages, e.outgoing, e.approvals, e.statements, e.postings} {
 		part(ctx)
 	}
 	e.text("\n}\n")
@@ -404,6 +404,34 @@ func (e *exporter) approvals(ctx context.Context) {
 	}, func(a Approval) any {
 		return fields{"number": a.Number, "kind": a.Kind, "subject": a.Subject, "money": e.money(a.Amount, e.config.Currency), "state": a.State,
 			"proposed_by": a.ProposedBy, "proposed_at": instant(a.ProposedAt), "reason": a.Reason, "decided_by": a.DecidedBy, "decided_at": instant(a.DecidedAt), "decision": a.Decision}
+	})
+}
+
+// stated is a donation on a statement that a charity was given.
+type stated struct {
+	order        Order
+	donor, payee string
+	number       int64
+}
+
+// statements lists where charities were told of the customer's donations, and under
+// which name.
+func (e *exporter) statements(ctx context.Context) {
+	list(ctx, e, "charity_statements", func(ctx context.Context, tx *sqldb.Tx, last *stated) ([]stated, error) {
+		var w sqldb.Where
+		w.And("o.payer_id = ?", e.customer.ID)
+		if last != nil {
+			w.And("(o.created_at, o.id) > (?, ?)", last.order.CreatedAt, last.order.ID)
+		}
+		return sqldb.Collect(ctx, tx, "SELECT o.id, o.created_at, o.effective_date, l.donor, s.payee_code, s.number FROM orders AS o"+
+			" JOIN donation_statement_lines AS l ON l.payee_id = o.payee_payee_id AND l.effective_date = o.effective_date AND l.transaction_id = o.transaction_id AND l.donor <> ''"+
+			" JOIN donation_statements AS s ON s.id = l.statement_id WHERE "+w.Condition()+fmt.Sprintf(" ORDER BY o.created_at, o.id LIMIT %d", exportPage), w.Args,
+			func(rows *sqldb.Rows) (r stated, err error) {
+				err = rows.Scan(&r.order.ID, &r.order.CreatedAt, &r.order.EffectiveDate, &r.donor, &r.payee, &r.number)
+				return r, err
+			})
+	}, func(r stated) any {
+		return fields{"reference": r.order.Reference(), "date": r.order.EffectiveDate.String(), "charity": r.payee, "statement": r.number, "named_as": r.donor}
 	})
 }
 
