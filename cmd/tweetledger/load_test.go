@@ -93,7 +93,7 @@ func (l *load) send() {
 		if i%100 == 50 {
 			l.sim.Duplicate(1)
 		}
-		l.ids = append(l.ids, l.sim.Tweet(soakPayer(i%l.payers()), fmt.Sprintf("@SmoneyFR #envoyer 0,0%d€ @yoann_test", 1+i%9)))
+		l.ids = append(l.ids, l.sim.Tweet(soakPayer(i%l.payers()), fmt.Sprintf("@SmoneyFR #envoyer 0,0%d€ @payer_%d", 1+i%9, (i*7+1)%l.payers())))
 		if i >= loadAhead && i%10 == 0 {
 			l.until("a tweet comes", func() bool { return l.there(l.ids[i-loadAhead]) })
 		}

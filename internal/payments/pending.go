@@ -13,10 +13,21 @@ import (
 	"tweetledger/ledger"
 )
 
-// handleTogether bounds the messages that one transaction handles: more save little,
-// and keep the wallets of their payers, and on SQLite everybody else who writes, waiting
-// for longer.
-const handleTogether = 200
+// Bounds of the messages that one transaction handles: more save little, and keep the
+// wallets of their payers waiting for longer. On SQLite all who write wait for each other
+// anyhow; on a server others write meanwhile, and a transaction that meets them begins
+// anew.
+const (
+	handleTogether         = 200
+	handleTogetherOnServer = 50
+)
+
+func (s *Service) mostTogether() int {
+	if s.db.Engine() == sqldb.SQLite {
+		return handleTogether
+	}
+	return handleTogetherOnServer
+}
 
 // Bounds of the work on one message that keeps failing.
 const (
@@ -48,7 +59,7 @@ func (s *Service) HandlePending(ctx context.Context, limit int) (int, error) {
 		return 0, fmt.Errorf("look for messages to handle: %w", err)
 	}
 	handled, failed := 0, error(nil)
-	for ids := range slices.Chunk(due, handleTogether) {
+	for ids := range slices.Chunk(due, s.mostTogether()) {
 		done, stop, err := s.handleSome(ctx, ids)
 		handled, failed = handled+done, errors.Join(failed, err)
 		if stop {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -252,6 +253,45 @@ func TestReceivedTogetherIsHandledInItsOrder(t *testing.T) {
 		if again != 0 || err != nil {
 			t.Errorf("%d handled again, %v", again, err)
 		}
+	})
+}
+
+// TestNodesHandleTheSameTogether lets two processes take the same messages at once: each
+// makes one order.
+func TestNodesHandleTheSameTogether(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := crowd(t, db)
+		config := testConfig()
+		config.Screening.ManyPayees, config.Screening.NearCap, config.Screening.LookAlike = payments.VerdictAccept, payments.VerdictAccept, payments.VerdictAccept
+		nodes := []*payments.Service{w.node(config), w.node(config)}
+		batch := make([]payments.Message, 80)
+		for i := range batch {
+			batch[i] = w.message(crowdID(i%4), "pay 0.01 "+yoann+" yoann_test")
+		}
+		for _, received := range w.ReceiveAll(w.ctx, batch) {
+			must(t, received.Err)
+		}
+		var both sync.WaitGroup
+		errs := make([]error, len(nodes))
+		for i, node := range nodes {
+			both.Go(func() { _, errs[i] = node.HandlePending(w.ctx, 400) })
+		}
+		both.Wait()
+		for handled := 1; handled > 0; { // what one has left to the other
+			var err error
+			handled, err = nodes[0].HandlePending(w.ctx, 400)
+			must(t, err)
+		}
+		for i, m := range batch {
+			w.read(func(ctx context.Context, tx *sqldb.Tx) error {
+				orders, err := payments.OrdersOfKey(ctx, tx, payments.OrderKey(channel, m.FirstID))
+				if err == nil && (len(orders) != 1 || orders[0].State != payments.StateAwaitingConfirmation) {
+					t.Errorf("message %d made %+v (the nodes said %v)", i, orders, errs)
+				}
+				return err
+			})
+		}
+		w.verify()
 	})
 }
 
