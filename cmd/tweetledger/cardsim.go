@@ -27,13 +27,13 @@ func (a *app) cardsimCommand() *cobra.Command {
 		Use:   "cardsim",
 		Short: "Run a simulated card acquirer, for trying and testing",
 		Example: `  tweetledger cardsim
-  tweetledger cardsim --webhook http://127.0.0.1:8080/webhooks/card
-  curl -H "Authorization: Bearer sk_sim" http://127.0.0.1:8092/settlement/2026-11-23.csv`,
+  tweetledger cardsim --webhook http://127.0.0.1:8080/webhooks/card`,
 		Long: `cardsim serves the part of Stripe's API that tweetledger uses, the page on which a
 cardholder authenticates, and settlement files, to whoever knows the key that it prints;
 therefore it listens on this machine alone. Point a configuration at it with card.api_url,
 TWEETLEDGER_CARD_KEY and TWEETLEDGER_CARD_WEBHOOK_SECRET. With --webhook it delivers what
-happens there, signed. It forgets everything when it ends.
+happens there, signed. It forgets everything when it ends. A day's settlement file is
+at /settlement/2026-11-23.csv, for "Authorization: Bearer" and that key.
 
 A card is a token, which says how the card behaves: pm_sim_<behaviour>_<anything>, and
 pm_sim_<behaviour>_<country>_<anything> for one that was not issued in France.

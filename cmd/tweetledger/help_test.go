@@ -63,28 +63,35 @@ func TestHelp(t *testing.T) {
 
 var quoted = regexp.MustCompile(`"[^"]*"`)
 
-// Every example is a command line that the command takes.
+// Every example is a command line that the command takes, or what another person does
+// after it.
 func TestExamples(t *testing.T) {
 	eachCommand(t, func(t *testing.T, c *cobra.Command) {
+		own := c.Example == ""
 		for line := range strings.Lines(c.Example) {
 			line, _, _ = strings.Cut(strings.TrimSpace(quoted.ReplaceAllString(line, "TEXT")), "<")
+			line, _, _ = strings.Cut(line, " > ")
 			words := strings.Fields(line)
 			if len(words) == 0 || words[0] != "tweetledger" {
 				t.Errorf("%q does not begin with tweetledger", line)
 				continue
 			}
 			found, rest, err := c.Root().Find(words[1:])
-			if err != nil || found != c {
-				t.Errorf("%q is no example of %q (%v)", line, c.CommandPath(), err)
+			if err != nil || found.HasSubCommands() {
+				t.Errorf("%q is no command (%v)", line, err)
 				continue
 			}
-			if err := c.ParseFlags(rest); err != nil {
+			own = own || found == c
+			if err := found.ParseFlags(rest); err != nil {
 				t.Errorf("%q: %v", line, err)
 				continue
 			}
-			if err := c.ValidateArgs(c.Flags().Args()); err != nil {
+			if err := found.ValidateArgs(found.Flags().Args()); err != nil {
 				t.Errorf("%q: %v", line, err)
 			}
+		}
+		if !own {
+			t.Errorf("%q has no example of its own", c.CommandPath())
 		}
 	})
 }

@@ -228,7 +228,7 @@ bank drops what it has had by the message id. A payee who was blocked or got ano
 bank account since the approval stops the first export.`,
 		Example: `  tweetledger payout export PO-20261122-0001 -o payouts.xml
   tweetledger payout export PO-20261122-0001 --format pain.001.001.03 -o payouts.xml`,
-		Args:    cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			version, err := bank.ParsePain001(format)
 			if err != nil {
