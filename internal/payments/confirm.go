@@ -296,8 +296,8 @@ func (s *Service) postTx(ctx context.Context, tx *sqldb.Tx, o *Order, payer Cust
 	if err != nil {
 		return "", err
 	}
-	if reason := s.refusal(*o, payer, to); reason != "" {
-		return reason, nil
+	if reason, err := s.forbidden(ctx, tx, *o, payer, to, now); err != nil || reason != "" {
+		return reason, err
 	}
 	posted, err := s.engine.PostHoldTx(ctx, tx, ledger.PostHoldRequest{Key: o.Key, HoldID: o.HoldID, Amount: o.Amount,
 		ReleaseRest: true, Journal: ledger.JournalTransfers, Label: journalLabel(to.kind)})
@@ -327,6 +327,14 @@ func (s *Service) postTx(ctx context.Context, tx *sqldb.Tx, o *Order, payer Cust
 		return "", s.keep(ctx, tx, o, now)
 	}
 	return "", s.replyTo(ctx, tx, *o, now)
+}
+
+// forbidden returns the reason for which an order may not be posted now, or "".
+func (s *Service) forbidden(ctx context.Context, tx *sqldb.Tx, o Order, payer Customer, to payee, now time.Time) (string, error) {
+	if reason := s.refusal(o, payer, to); reason != "" {
+		return reason, nil
+	}
+	return s.overVelocity(ctx, tx, o, now)
 }
 
 // journalLabel says what a posting is without saying whose: it goes into the tax file.

@@ -2,6 +2,7 @@ package payments_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -218,6 +219,34 @@ func TestForgedFirstIDBeforeTheMessage(t *testing.T) {
 		_, err = w.confirm(good.ID, rightCode)
 		must(t, err)
 		w.wantBalance("wallet:c-000002", 25_00, 25_00)
+	})
+}
+
+// TestForgedFirstIDPaidBeforeTheMessage lets the forgery be paid before the message comes:
+// an edit chain pays once, so its author is told that the payment cannot be made, and the
+// message does not lie in the inbox for ever.
+func TestForgedFirstIDPaidBeforeTheMessage(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		m := w.message(marie, toYoann)
+		claim := forged(m, 1)
+		claim.AuthorID, claim.Text = yoann, "pay 1.00 "+marie+" marie_test"
+		_, err := w.TopUp(w.ctx, "c-000002", 5_00, "charge-2")
+		must(t, err)
+		must(t, w.SetSecretCode(w.ctx, "c-000002", rightCode, "test"))
+		_, err = w.confirm(w.take(claim).Order.ID, rightCode)
+		must(t, err)
+		for range 2 {
+			if got := w.take(m); got.Outcome != payments.OutcomeRefused || got.Reason != payments.ReasonUsurped || got.Order != nil {
+				t.Fatalf("the message became %+v", got)
+			}
+		}
+		if reply := w.lastReply(); !strings.HasPrefix(reply, "Ce paiement ne peut pas être effectué.") {
+			t.Errorf("its author reads %q", reply)
+		}
+		if got := w.say(marie, toYoann); got.Outcome != payments.OutcomeOrder {
+			t.Errorf("what the author writes anew became %+v", got)
+		}
+		w.wantBalance("wallet:c-000001", 1001_00, 981_00)
 	})
 }
 

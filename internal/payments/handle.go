@@ -70,7 +70,7 @@ func (h handling) again(ctx context.Context, m InboxMessage) (Handled, error) {
 // Where it turns out to be the edit of a message that was ordered from as well,
 // one of the two orders is too many: the older one, unless it was posted.
 func (h handling) duplicate(ctx context.Context, m InboxMessage) (Handled, error) {
-	chain, err := h.ownChain(ctx, m)
+	chain, _, err := h.ownChain(ctx, m)
 	if err != nil {
 		return Handled{}, err
 	}
@@ -90,13 +90,13 @@ func (h handling) duplicate(ctx context.Context, m InboxMessage) (Handled, error
 
 // ownChain returns the orders of a message's edit chain that its author made, and
 // locks them. Those of somebody who has only claimed to edit it are void once the
-// message itself is here: it knows best who wrote it.
-func (h handling) ownChain(ctx context.Context, m InboxMessage) ([]Order, error) {
+// message itself is here: it knows best who wrote it. usurped reports that one of them
+// was posted before, so that the chain's one posting is gone.
+func (h handling) ownChain(ctx context.Context, m InboxMessage) (own []Order, usurped bool, err error) {
 	all, err := lockChain(ctx, h.tx, m)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var own []Order
 	for i := range all {
 		o := &all[i]
 		switch {
@@ -104,14 +104,16 @@ func (h handling) ownChain(ctx context.Context, m InboxMessage) ([]Order, error)
 			own = append(own, *o)
 		case m.ID == m.FirstID && o.State.Open():
 			if err := h.release(ctx, h.tx, o, StateVoided, ActorService, ReasonNotAuthor, h.now); err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			if err := h.replyTo(ctx, h.tx, *o, h.now); err != nil {
-				return nil, err
+				return nil, false, err
 			}
+		case o.State == StatePosted && o.Key == OrderKey(m.Channel, m.FirstID):
+			usurped = true
 		}
 	}
-	return own, nil
+	return own, usurped, nil
 }
 
 // withdraw voids an open order that an edit has overtaken, and says so.
@@ -125,7 +127,7 @@ func (h handling) withdraw(ctx context.Context, o *Order) error {
 // newest handles the newest version of a message: what an older one asked for
 // and was not confirmed yet is void.
 func (h handling) newest(ctx context.Context, m InboxMessage) (Handled, error) {
-	chain, err := h.ownChain(ctx, m)
+	chain, usurped, err := h.ownChain(ctx, m)
 	if err != nil {
 		return Handled{}, err
 	}
@@ -152,6 +154,8 @@ func (h handling) newest(ctx context.Context, m InboxMessage) (Handled, error) {
 		}
 	}
 	switch {
+	case parsed.Command != nil && parsed.Command.Name == CommandPay && usurped:
+		return h.usurped(ctx, m, *parsed.Command)
 	case parsed.Command != nil && parsed.Command.Name == CommandPay:
 		return h.payOne(ctx, &payment{m: m, c: *parsed.Command, warned: parsed.SecretWarning, replaces: replaced != nil})
 	case parsed.Command != nil:

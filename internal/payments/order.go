@@ -61,6 +61,7 @@ const (
 	ReasonCommand           = "command"        // a message asked for it
 	ReasonNotCustomer       = "not_a_customer" // of a message: its author is nobody we know
 	ReasonDuplicate         = "duplicate"      // of a message: it was handled under another first id
+	ReasonUsurped           = "usurped"        // of a message: somebody else claimed to edit it before it came, and has paid
 	ReasonOverCap           = "over_cap"
 	ReasonSelfPayment       = "self_payment"
 	ReasonPayerBlocked      = "payer_blocked"

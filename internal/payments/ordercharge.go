@@ -142,7 +142,11 @@ func (p orderCharge) due() bool { return p.charge.ID != uuid.Nil }
 // payer is told.
 func (s *Service) fund(ctx context.Context, tx *sqldb.Tx, o *Order, payer Customer, actor string) (paying orderCharge, refused, err error) {
 	to, err := loadPayee(ctx, tx, *o)
-	if err != nil || s.refusal(*o, payer, to) != "" || !hmac.Equal(o.binding, s.bind(*o)) {
+	if err != nil {
+		return paying, nil, err
+	}
+	reason, err := s.forbidden(ctx, tx, *o, payer, to, s.engine.Now())
+	if err != nil || reason != "" || !hmac.Equal(o.binding, s.bind(*o)) {
 		return paying, nil, err // postTx says so again, and the order is voided
 	}
 	list, err := chargesOfOrder(ctx, tx, o.ID)

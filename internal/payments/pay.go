@@ -112,6 +112,30 @@ func (h handling) begin(p *payment, who parties) (bool, error) {
 	return true, err
 }
 
+// usurped answers the author of a message that somebody else had claimed to edit before
+// it came, and has paid: an edit chain pays once, so what the author asks for cannot be
+// ordered under it. The author may write it anew; staff find the message by its reason.
+func (h handling) usurped(ctx context.Context, m InboxMessage, c Command) (Handled, error) {
+	link, err := FindLink(ctx, h.tx, m.Channel, m.AuthorID)
+	switch {
+	case err != nil && ledger.CodeOf(err) != ledger.CodeNotFound:
+		return Handled{}, err
+	case link.CustomerID == uuid.Nil:
+		return h.notCustomer(ctx, m, c)
+	}
+	h.log.WarnContext(ctx, "somebody else has paid under this message, which they claimed to edit", "message", m.ID, "author", m.AuthorID)
+	lang, handled := language(c.Language), Handled{Outcome: OutcomeRefused, Reason: ReasonUsurped}
+	allowed, err := h.allowance(ctx, m)
+	if err == nil {
+		s := saying{lang, m.RowID}
+		err = h.answer(ctx, m, allowed, templateRefused, s.say(words.failed)+s.number(), lang, &handled)
+	}
+	if err != nil {
+		return Handled{}, err
+	}
+	return h.done(ctx, m, handled, &c)
+}
+
 // notCustomer answers somebody whose account is linked to no customer.
 func (h handling) notCustomer(ctx context.Context, m InboxMessage, c Command) (Handled, error) {
 	lang, handled := language(c.Language), Handled{Outcome: OutcomeRefused, Reason: ReasonNotCustomer}

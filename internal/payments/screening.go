@@ -290,6 +290,49 @@ func (h handling) ordersOfDay(ctx context.Context, o Order) (int, error) {
 	return made + 1, nil
 }
 
+// postedQuery reads what a payer ($1) has paid after an instant ($2) with orders that were
+// made after another ($3), from the index orders_of_payer. Beyond MaxCounted it reads no
+// further: every limit on counts has been met by then.
+func postedQuery() string {
+	return fmt.Sprintf("SELECT closed_at, amount FROM orders WHERE payer_id = $1 AND created_at > $3 AND state = 'posted' AND closed_at > $2 LIMIT %d", MaxCounted+1)
+}
+
+// overVelocity reports, when an order is posted, whether its payer would have paid too
+// much in rolling 24 hours or 30 days. An order that waits for days is not counted by
+// those that are made meanwhile: without this, what several days allow could be confirmed
+// at once. Where screening only has staff look, they have.
+func (s *Service) overVelocity(ctx context.Context, tx *sqldb.Tx, o Order, now time.Time) (reason string, err error) {
+	rules := s.config.Screening
+	if rules.Velocity != VerdictReject {
+		return "", nil
+	}
+	days, months, dayAmount, monthAmount := 1, 1, o.Amount, o.Amount
+	longest := month + rules.ReviewTerm + s.config.ConfirmationTerm // the age of the oldest that can have been posted in the window
+	err = tx.Each(ctx, postedQuery(), []any{o.PayerID, now.Add(-month), now.Add(-longest)}, func(rows *sqldb.Rows) error {
+		var at time.Time
+		var amount ledger.Amount
+		if err := rows.Scan(&at, &amount); err != nil {
+			return err
+		}
+		months++
+		monthAmount, _ = addCapped(monthAmount, amount)
+		if at.After(now.Add(-day)) {
+			days++
+			dayAmount, _ = addCapped(dayAmount, amount)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("count what the payer of order %s has paid: %w", o.ID, err)
+	case days > rules.DayCount || dayAmount > rules.DayAmount:
+		return ReasonVelocityDay, nil
+	case months > rules.MonthCount || monthAmount > rules.MonthAmount:
+		return ReasonVelocity30, nil
+	}
+	return "", nil
+}
+
 // addCapped adds two amounts; where the sum cannot be written down it stays at the
 // larger, which every limit is below.
 func addCapped(a, b ledger.Amount) (ledger.Amount, bool) {
