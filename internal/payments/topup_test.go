@@ -31,3 +31,42 @@ func TestTopUpBesideClosing(t *testing.T) {
 		}
 	})
 }
+
+// TestParallelTopUps books one charge on three nodes at once, a hundred times, and then a
+// hundred charges of which the wallet may hold thirty.
+func TestParallelTopUps(t *testing.T) {
+	onCore(t, func(t *testing.T, w *world) {
+		nodes := []*payments.Service{w.Service, w.node(testConfig()), w.node(testConfig())}
+		atOnce := func(reference func(i int) string) (booked map[string]int, full int) {
+			booked = map[string]int{}
+			var group sync.WaitGroup
+			var mu sync.Mutex
+			for i := range 100 {
+				group.Go(func() {
+					made, err := nodes[i%len(nodes)].TopUp(w.ctx, "c-000001", 50_00, reference(i))
+					mu.Lock()
+					defer mu.Unlock()
+					switch ledger.CodeOf(err) {
+					case "":
+						must(t, err)
+						booked[made.ID.String()]++
+					case ledger.CodeLimitExceeded:
+						full++
+					default:
+						t.Errorf("top-up %d: %v", i, err)
+					}
+				})
+			}
+			group.Wait()
+			return booked, full
+		}
+		if booked, full := atOnce(func(int) string { return "the-same" }); len(booked) != 1 || full != 0 {
+			t.Fatalf("one charge was booked as %v, and refused %d times", booked, full)
+		}
+		w.wantBalance("wallet:c-000001", 1050_00, 1050_00)
+		if booked, full := atOnce(func(i int) string { return fmt.Sprintf("another-%d", i) }); len(booked) != 29 || full != 71 {
+			t.Fatalf("%d charges were booked and %d refused", len(booked), full)
+		}
+		w.wantBalance("wallet:c-000001", 2500_00, 2500_00)
+	})
+}
