@@ -20,7 +20,7 @@ import (
 // judge looks at what has become of it all.
 func (s *soak) judge() {
 	s.t.Helper()
-	orders, rows := s.orders(), s.outbox()
+	orders, rows := s.allOrders(), s.outbox()
 	for _, say := range s.order {
 		s.judgeOrders(say, orders[say.firstID])
 	}
@@ -123,7 +123,7 @@ func (s *soak) judgeAnswers(rows []payments.OutboxRow) {
 			onX[r.InReplyTo+" "+r.Text]++
 		}
 	}
-	for i := range soakPayers {
+	for i := range s.payers {
 		for _, d := range s.sim.Directs(soakPayer(i)) {
 			onX[d.To+" "+d.Text]++
 		}
@@ -167,8 +167,8 @@ func (s *soak) judgeAnswers(rows []payments.OutboxRow) {
 	}
 }
 
-// orders returns all orders by the first id of their message.
-func (s *soak) orders() map[string][]payments.Order {
+// allOrders returns all orders by the first id of their message.
+func (s *soak) allOrders() map[string][]payments.Order {
 	s.t.Helper()
 	found := map[string][]payments.Order{}
 	after := payments.Cursor{}

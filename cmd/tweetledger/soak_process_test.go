@@ -23,9 +23,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tweetledger/adapters/card"
 	"tweetledger/adapters/notify"
 	"tweetledger/adapters/twitter"
 	"tweetledger/adapters/twitter/xsim"
+	"tweetledger/internal/console"
 	"tweetledger/internal/metrics"
 	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
@@ -45,7 +47,13 @@ type soakOrders struct {
 	Listen bool
 	// Profile is the file that its processor time is noted in; empty: it is not.
 	Profile string
+	// Cards has it charge cards, serve its pages, and send notices as its configuration
+	// says; then customers confirm on the pages, and not in the process.
+	Cards bool
 }
+
+// soakXPath is where the service takes what X delivers.
+const soakXPath = "/webhooks/x"
 
 const soakVariable = "TWEETLEDGER_TEST_SOAK"
 
@@ -59,7 +67,7 @@ type soakProcess struct {
 // start starts a process and waits until it takes what comes to its webhook.
 func (s *soak) start() {
 	s.t.Helper()
-	s.now.Store(s.startProcess(soakOrders{XURL: s.xURL, Clock: s.clock}))
+	s.now.Store(s.startProcess(s.orders))
 }
 
 // startProcess starts the service in a process and waits until it serves.
@@ -173,15 +181,22 @@ func soakServe(ctx context.Context, a *app, orders soakOrders, out io.Writer) er
 		return err
 	}
 	w := worker{service: service, client: client, settings: settings, log: slog.New(slog.DiscardHandler), notifier: notify.NewRecorder(io.Discard), woken: make(chan struct{}, 1)}
+	mux := http.NewServeMux()
 	webhook, err := w.webhookHandler()
 	if err != nil {
 		return err
+	}
+	mux.Handle(soakXPath, webhook)
+	if orders.Cards {
+		if err := w.soakCards(a, mux); err != nil {
+			return err
+		}
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: webhook, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -199,9 +214,14 @@ func soakServe(ctx context.Context, a *app, orders soakOrders, out io.Writer) er
 	every(inboxInterval, w.woken, "inbox", func(ctx context.Context) (int, error) { return service.HandlePending(ctx, inboxBatch) })
 	every(sweepInterval, nil, "purge", func(ctx context.Context) (int, error) { return service.PurgeDeletions(ctx, workBatch) })
 	every(sweepInterval, nil, "unclaimed", func(ctx context.Context) (int, error) { return service.SweepUnclaimed(ctx, workBatch) })
-	customers := &soakCustomers{app: a, service: service, clock: clock}
 	if !orders.Listen {
 		every(outboxInterval, nil, "deliver", w.deliver)
+	}
+	switch customers := (&soakCustomers{app: a, service: service, clock: clock}); {
+	case orders.Cards:
+		every(cardInterval, w.cardNews, "finish charges of cards", func(ctx context.Context) (int, error) { return service.SweepCharges(ctx, workBatch) })
+		every(sweepInterval, nil, "expire orders", func(ctx context.Context) (int, error) { return service.ExpireOrders(ctx, workBatch) })
+	case !orders.Listen:
 		every(sweepInterval, nil, "confirm", func(ctx context.Context) (int, error) { return 0, customers.confirm(ctx) })
 	}
 	ways := newWays(w)
@@ -233,8 +253,33 @@ func soakPayments(ctx context.Context, a *app, lease time.Duration) (*payments.S
 	if err != nil {
 		return nil, settings{}, err
 	}
-	service, err := payments.New(book, config, parser, payments.Options{Random: a.random})
+	processor, err := set.cardProcessor()
+	if err != nil {
+		return nil, settings{}, err
+	}
+	service, err := payments.New(book, config, parser, payments.Options{Random: a.random, Processor: processor})
 	return service, set, err
+}
+
+// soakCards adds to a process what serves customers who pay by card: the pages, the
+// card processor's webhook, and notices by the gateway of the configuration.
+func (w *worker) soakCards(a *app, mux *http.ServeMux) error {
+	var err error
+	w.cardNews = make(chan struct{}, 1)
+	if w.notifier, err = a.notifier(w.settings, w.log); err != nil {
+		return err
+	}
+	hook, err := w.settings.cardWebhook(w.service, w.cardNews, card.WebhookOptions{Clock: a.now, Log: w.log})
+	if err != nil {
+		return err
+	}
+	mux.Handle(w.settings.Card.WebhookPath, hook)
+	pages, err := console.New(w.service, nil, w.log)
+	if err != nil {
+		return err
+	}
+	mux.Handle("/", pages)
+	return nil
 }
 
 // soakCustomers are the customers who confirm.

@@ -92,6 +92,9 @@ type soak struct {
 	kills   int
 	hook    string // address of the webhook
 	bad     map[string]bool
+	payers  int
+	orders  soakOrders // what the service is told
+	speak   func()     // one thing that somebody says, edits or deletes
 }
 
 // soakTweet is what somebody has said, and what has to come of it.
@@ -119,7 +122,10 @@ const (
 func soakPayer(i int) string { return fmt.Sprint(700_001_000 + i) }
 
 // enrol makes n payers who can pay.
-func (s *stage) enrol(n int) {
+func (s *stage) enrol(n int) { s.enrolWith(n, 2000_00, nil) }
+
+// enrolWith makes n payers with so much in their wallets each, and does more for each.
+func (s *stage) enrolWith(n int, balance ledger.Amount, more func(*payments.Service, int, payments.Customer) error) {
 	s.t.Helper()
 	s.open(func(p *payments.Service) error {
 		for i := range n {
@@ -128,10 +134,13 @@ func (s *stage) enrol(n int) {
 				err = p.LinkCustomer(s.ctx, twitter.Channel, soakPayer(i), fmt.Sprintf("payer_%d", i), c.Number)
 			}
 			if err == nil {
-				_, err = p.TopUp(s.ctx, c.Number, 2000_00, "charge-"+c.Number)
+				_, err = p.TopUp(s.ctx, c.Number, balance, "charge-"+c.Number)
 			}
 			if err == nil {
 				err = p.SetSecretCode(s.ctx, c.Number, soakCode, "soak")
+			}
+			if err == nil && more != nil {
+				err = more(p, i, c)
 			}
 			if err != nil {
 				return err
@@ -143,29 +152,28 @@ func (s *stage) enrol(n int) {
 	})
 }
 
+// soakSettings let people pay more, and faster, than customers do.
+const soakSettings = "[secret]\nmemory_kib = 64\niterations = 1\nparallelism = 1\nworkers = 4\n[screening]\nvelocity = \"accept\"\nmany_payees = \"accept\"\nnear_cap = \"accept\"\n"
+
 func newSoak(t *testing.T, size soakSize) *soak {
 	t.Helper()
+	s := newSoakStage(t, size, soakPayers)
+	s.configure(soakSettings)
+	s.enrol(s.payers)
+	s.openBook()
+	return s
+}
+
+// newSoakStage sets the stage for so many payers, whom nobody has enrolled yet.
+func newSoakStage(t *testing.T, size soakSize, payers int) *soak {
+	t.Helper()
 	clock := fastClock{Began: time.Now(), Base: time.Now().UTC().Truncate(time.Second), Factor: soakFactor}
-	s := &soak{stage: newStage(t, xsim.Options{Clock: clock.Now, After: clock.After, MaxTweets: 4*size.tweets + 10_000}), size: size, clock: clock,
+	s := &soak{stage: newStage(t, xsim.Options{Clock: clock.Now, After: clock.After, MaxTweets: 4*size.tweets + 10_000}), size: size, clock: clock, payers: payers,
 		rng: rand.New(rand.NewPCG(size.seed, 2)), told: map[string]*soakTweet{}, waiting: map[*soakTweet]bool{}, bad: map[string]bool{}}
+	s.speak, s.orders = s.say, soakOrders{XURL: s.xURL, Clock: clock}
 	ctx, cancel := context.WithTimeout(t.Context(), soakPatience+time.Duration(size.tweets)*100*time.Millisecond)
 	t.Cleanup(cancel)
 	s.ctx = ctx
-	config := s.variables["TWEETLEDGER_CONFIG"]
-	const calm = "[secret]\nmemory_kib = 64\niterations = 1\nparallelism = 1\nworkers = 4\n[screening]\nvelocity = \"accept\"\nmany_payees = \"accept\"\nnear_cap = \"accept\"\n"
-	if err := os.WriteFile(config, []byte(calm), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.enrol(soakPayers)
-	s.book = s.app()
-	if _, err := s.book.openBook(s.ctx); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.book.close(); err != nil {
-			t.Error(err)
-		}
-	})
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := s.now.Load()
 		if p == nil {
@@ -179,6 +187,28 @@ func newSoak(t *testing.T, size soakSize) *soak {
 	return s
 }
 
+// configure writes the configuration of the service.
+func (s *soak) configure(settings string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.variables["TWEETLEDGER_CONFIG"], []byte(settings), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// openBook has the test look into the book by itself.
+func (s *soak) openBook() {
+	s.t.Helper()
+	s.book = s.app()
+	if _, err := s.book.openBook(s.ctx); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := s.book.close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
 // play lets people tweet, and things go wrong.
 func (s *soak) play() {
 	s.start()
@@ -187,7 +217,7 @@ func (s *soak) play() {
 		case i > 0 && s.size.kills > 0 && i%(s.size.tweets/(s.size.kills+1)+1) == 0:
 			s.kill()
 			for range 20 { // nobody listens
-				s.say()
+				s.speak()
 			}
 			s.start()
 		case i == s.size.tweets/2:
@@ -199,7 +229,7 @@ func (s *soak) play() {
 			s.bad[soakPayer(0)] = true
 			s.sim.Suspend(soakPayer(0))
 		}
-		s.say()
+		s.speak()
 		if i%100 == 99 {
 			s.catchUp(400)
 		}
@@ -212,7 +242,7 @@ func (s *soak) play() {
 // subscribe registers the webhook; half of the run goes without.
 func (s *soak) subscribe() {
 	s.t.Helper()
-	config := xsim.WebhookConfig{URL: s.hook, Secret: s.variables[webhookSecretVariable], UserID: stageBank, Shape: xsim.ShapeActivity}
+	config := xsim.WebhookConfig{URL: s.hook + soakXPath, Secret: s.variables[webhookSecretVariable], UserID: stageBank, Shape: xsim.ShapeActivity}
 	if s.size.seed%2 == 0 {
 		config.Shape = xsim.ShapeAccount
 	}
@@ -221,15 +251,19 @@ func (s *soak) subscribe() {
 	}
 }
 
-// say is one thing that somebody says, edits or deletes.
+// say is one thing that somebody says, edits or deletes, about a few cents.
 func (s *soak) say() {
-	author := soakPayer(s.rng.IntN(soakPayers))
-	cents := 1 + s.rng.IntN(9)
-	command := func(cents int) string {
+	s.utter(func(string) (string, ledger.Amount) {
+		cents := 1 + s.rng.IntN(9)
 		spell := []string{"@SmoneyFR #envoyer 0,0%d€ @yoann_test", "@SmoneyFR #don 0,0%d EUR @ACF_France", "merci ! @SmoneyFR #send €0.0%d @yoann_test",
 			"@SmoneyFR #envoyer 0,0%d€ @" + soakStranger}
-		return fmt.Sprintf(spell[s.rng.IntN(len(spell))], cents)
-	}
+		return fmt.Sprintf(spell[s.rng.IntN(len(spell))], cents), ledger.Amount(cents)
+	})
+}
+
+// utter is something that somebody says, with the commands that command makes for an author.
+func (s *soak) utter(command func(author string) (text string, amount ledger.Amount)) {
+	author := soakPayer(s.rng.IntN(s.payers))
 	tweet := func(text string, amount ledger.Amount) *soakTweet {
 		id := s.sim.Tweet(author, text)
 		say := &soakTweet{firstID: id, lastID: id, author: author, amount: amount, versions: 1}
@@ -238,12 +272,13 @@ func (s *soak) say() {
 	}
 	switch dice := s.rng.IntN(100); {
 	case dice < 80:
-		tweet(command(cents), ledger.Amount(cents))
+		tweet(command(author))
 	case dice < 84:
 		tweet("@SmoneyFR #envoyer 1.000€ @yoann_test", 0)
 	case dice < 88:
 		tweet("bonjour @SmoneyFR, il fait beau", 0)
 	case dice < 92:
+		cents := 1 + s.rng.IntN(9)
 		id := s.sim.Direct(author, stageBank, fmt.Sprintf("#envoyer 0,0%d€ @yoann_test", cents))
 		say := &soakTweet{firstID: id, lastID: id, author: author, direct: true, amount: ledger.Amount(cents), versions: 1}
 		s.add(say)
@@ -254,8 +289,9 @@ func (s *soak) say() {
 			return
 		}
 		if dice < 96 {
-			if id := s.sim.Edit(old.lastID, command(cents)); id != "" {
-				old.lastID, old.amount = id, ledger.Amount(cents)
+			text, amount := command(old.author)
+			if id := s.sim.Edit(old.lastID, text); id != "" {
+				old.lastID, old.amount = id, amount
 				old.versions++
 				s.waiting[old] = true
 			}
@@ -288,7 +324,7 @@ func (s *soak) goWrong() {
 	case 6:
 		s.sim.Silence(true)
 		for range 10 {
-			s.say()
+			s.speak()
 		}
 		s.sim.Silence(false)
 	case 7:
