@@ -27,9 +27,9 @@ import (
 const stepsVariable = "TWEETLEDGER_STEPS"
 
 // What go test plays where nobody asked for more: all tests have five minutes. A step on
-// SQLite takes two milliseconds, on CockroachDB a hundred.
+// SQLite takes ten milliseconds, on PostgreSQL thirty, on CockroachDB some hundreds.
 const (
-	plainRuns, plainSteps = 3, 250
+	plainRuns, plainSteps = 2, 150
 	slowRuns, slowSteps   = 1, 40
 )
 
@@ -44,7 +44,10 @@ const tellEvery = 1000
 func TestStateMachine(t *testing.T) {
 	sqltest.Core(t, func(t *testing.T, db *sqldb.DB) {
 		most, steps := plainRuns, plainSteps
-		if db.Engine() == sqldb.CockroachDB {
+		switch db.Engine() {
+		case sqldb.PostgreSQL:
+			most = slowRuns
+		case sqldb.CockroachDB:
 			most, steps = slowRuns, slowSteps
 		}
 		flag.Visit(func(f *flag.Flag) {
