@@ -197,8 +197,9 @@ func TestWebhookNeedsASecret(t *testing.T) {
 	if handler, err := p.ways.webhookHandler(); handler != nil || ledger.CodeOf(err) != ledger.CodeInvalid {
 		t.Errorf("without a secret: %v", err)
 	}
-	p.ways.settings.Twitter.Webhook = false
-	if handler, err := p.ways.webhookHandler(); handler != nil || err != nil {
+	w := p.ways.worker // ways themselves serve
+	w.settings.Twitter.Webhook = false
+	if handler, err := newWays(w).webhookHandler(); handler != nil || err != nil {
 		t.Errorf("not configured: %v", err)
 	}
 }
