@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,13 +222,14 @@ func (w *world) books() string {
 // mortal is a context that ends when it has been asked so often whether it has.
 type mortal struct {
 	context.Context
-	asked, most int
-	die         context.CancelFunc
+	asked atomic.Int64 // also by goroutines of database/sql that wait for the end of rows
+	most  int64
+	die   context.CancelFunc
 }
 
 // Err implements context.Context.
 func (m *mortal) Err() error {
-	if m.asked++; m.asked == m.most {
+	if m.asked.Add(1) == m.most {
 		m.die()
 	}
 	return m.Context.Err()
@@ -237,7 +239,7 @@ func (m *mortal) Err() error {
 func TestErasureGoesOn(t *testing.T) {
 	config := testConfig()
 	config.IdentityYears = 0
-	for most, ended := 1, 0; ; most += 16 {
+	for most, ended := int64(1), 0; ; most += 16 {
 		w := newWorldWith(t, sqliteDB(t), config)
 		number := w.chloeLives()
 		w.leaves(number)
