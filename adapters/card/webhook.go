@@ -43,7 +43,7 @@ const signatureHeader = "Stripe-Signature"
 type WebhookOptions struct {
 	Secret string // the endpoint's signing secret
 	// Heard notes that there are news of a charge, which is named by our key or by the
-	// processor's reference. One that nobody knows is CodeNotFound.
+	// processor's reference, as is a page on which a card is entered. One that nobody knows is CodeNotFound.
 	Heard func(ctx context.Context, key, reference string) error
 	// Refused notes that somebody else spoke in the processor's name.
 	Refused    func(ctx context.Context, reason string) error
@@ -196,7 +196,8 @@ type event struct {
 	} `json:"data"`
 }
 
-// readEvent returns which charge a delivery is about; nothing where it is about none.
+// readEvent returns which charge a delivery is about, or which page on which a card is
+// entered; nothing where it is about none.
 func readEvent(body []byte) (key, reference string, err error) {
 	var e event
 	if err := json.Unmarshal(body, &e); err != nil {
@@ -204,6 +205,8 @@ func readEvent(body []byte) (key, reference string, err error) {
 	}
 	object := e.Data.Object
 	switch object.Object {
+	case "checkout.session":
+		return "", object.ID, nil
 	case "payment_intent":
 		return object.Metadata[metadataKey], object.ID, nil
 	case "charge", "refund", "dispute":

@@ -115,8 +115,9 @@ func (a *app) cardRemoveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "remove CARD", Short: "Remove a card: it is charged no more",
 		Example: `  tweetledger card remove 44b5bcb2-86ba-54af-a9c4-e063f52585f9 --reason "card lost"`,
-		Long:    `remove ends a card for ever. Charges that are on their way go on; refunds still reach it.`,
-		Args:    cobra.ExactArgs(1),
+		Long: `remove ends a card for ever, and the card processor is told to forget it. Charges that
+are on their way go on; refunds still reach it.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := cardID(args[0], "card")
 			if err != nil {

@@ -29,11 +29,12 @@ func (a *app) cardsimCommand() *cobra.Command {
 		Example: `  tweetledger cardsim
   tweetledger cardsim --webhook http://127.0.0.1:8080/webhooks/card`,
 		Long: `cardsim serves the part of Stripe's API that tweetledger uses, the page on which a
-cardholder authenticates, and settlement files, to whoever knows the key that it prints;
-therefore it listens on this machine alone. Point a configuration at it with card.api_url,
-TWEETLEDGER_CARD_KEY and TWEETLEDGER_CARD_WEBHOOK_SECRET. With --webhook it delivers what
-happens there, signed. It forgets everything when it ends. A day's settlement file is
-at /settlement/2026-11-23.csv, for "Authorization: Bearer" and that key.
+cardholder enters a card, the one on which a cardholder authenticates, and settlement
+files, to whoever knows the key that it prints; therefore it listens on this machine
+alone. Point a configuration at it with card.api_url, TWEETLEDGER_CARD_KEY and
+TWEETLEDGER_CARD_WEBHOOK_SECRET. With --webhook it delivers what happens there, signed. It
+forgets everything when it ends. A day's settlement file is at /settlement/2026-11-23.csv,
+for "Authorization: Bearer" and that key.
 
 A card is a token, which says how the card behaves: pm_sim_<behaviour>_<anything>, and
 pm_sim_<behaviour>_<country>_<anything> for one that was not issued in France.
@@ -45,6 +46,9 @@ pm_sim_<behaviour>_<country>_<anything> for one that was not issued in France.
   processing  is decided only when it is looked at again
   norefund    refunds of it fail
   other       is charged another amount than was asked for
+
+On the page on which a cardholder enters a card there are buttons instead of numbers: ok,
+challenge (3-D Secure), declined, ok_de (issued abroad) and funds.
 
 Lines on standard input are what people do: "dispute PAYMENT", "win PAYMENT" and "lose
 PAYMENT" of a dispute, "refund PAYMENT" on the acquirer's own pages, "approve PAYMENT" and

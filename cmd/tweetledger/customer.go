@@ -25,7 +25,7 @@ import (
 func (a *app) customerCommand() *cobra.Command {
 	command := &cobra.Command{Use: "customer", Short: "Enrol customers, link their Twitter accounts, set codes, top up wallets"}
 	command.AddCommand(a.customerAddCommand(), a.customerEnrolCommand(), a.customerEnrolmentsCommand(), a.customerVerifyPhoneCommand(), a.customerListCommand(), a.customerShowCommand(), a.customerLinkCommand(),
-		a.customerLinkInviteCommand(), a.customerUnlinkCommand(), a.customerCodeCommand(),
+		a.customerLinkInviteCommand(), a.customerAccountPageCommand(), a.customerUnlinkCommand(), a.customerCodeCommand(),
 		a.customerCorrectCommand(), a.customerChangesCommand(), a.customerExportCommand(), a.customerEraseCommand(), a.customerStatusCommand("close", "Close a customer's account, at zero and for ever",
 			"close ends an account whose wallet is empty, nothing on its way included: pay out or\nreverse first. It cannot be opened again; the person may enrol anew.", payments.Closed),
 		a.customerTopUpCommand(), a.customerStatusCommand("block", "Block a customer, who then neither pays nor is paid",
@@ -269,8 +269,38 @@ is good once, for rules.link_term; a new one ends the one before.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "%s\ngood until %s\n", invitation.Address, invitation.ExpiresAt.UTC().Format(time.RFC3339))
-			return err
+			return a.showInvitation(invitation)
+		},
+	}
+	actorFlag(c, &actor)
+	return c
+}
+
+func (a *app) showInvitation(i payments.Invitation) error {
+	_, err := fmt.Fprintf(a.out, "%s\ngood until %s\n", i.Address, i.ExpiresAt.UTC().Format(time.RFC3339))
+	return err
+}
+
+func (a *app) customerAccountPageCommand() *cobra.Command {
+	var actor string
+	c := &cobra.Command{
+		Use: "account-page NUMBER", Short: "Make an address under which a customer sees the own account",
+		Long: `account-page prints an address for this customer, and nobody else: hand it over on a way
+on which you know who is there. On the page the customer sees the own cards, registers one
+on the card processor's page and removes one; that takes the secret code. The address is
+good for rules.link_term; a new one ends the one before.`,
+		Example: `  tweetledger customer account-page c-000017`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			service, _, err := a.openPayments(c.Context())
+			if err != nil {
+				return err
+			}
+			invitation, err := service.InviteToAccount(c.Context(), args[0], a.actor(actor))
+			if err != nil {
+				return err
+			}
+			return a.showInvitation(invitation)
 		},
 	}
 	actorFlag(c, &actor)

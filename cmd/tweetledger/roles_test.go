@@ -274,7 +274,7 @@ var (
 		"account_days": "debits credits", "chart_entries": "number label", "leases": "holder token expires_at done_at", "payout_items": "live",
 		"customers": "*", "payees": "*", "links": "*", "link_invitations": "*", "messages": "*", "orders": "*", "outbox": "*", "payout_batches": "*", "payouts": "*",
 		"enrolments": "*", "one_time_codes": "*", "payee_proposals": "*",
-		"cards": "*", "charges": "*", "disputes": "*", "approvals": "*",
+		"cards": "*", "charges": "*", "disputes": "*", "approvals": "*", "account_invitations": "*", "card_registrations": "*", "card_detachments": "*",
 		"reconciliation_runs": "*", "breaks": "*", "break_proposals": "*",
 		"unclaimed_payments": "state reason due_at reminded_at customer_id transaction_id closed_on closed_at",
 		"bank_messages":      "state entries details content_hash touched_at", "settlement_files": "state lines content_hash touched_at",
@@ -285,7 +285,7 @@ var (
 		"party_events": "reason", "order_events": "reason", "enrolment_events": "reason", "charge_events": "reason", "party_changes": "old_value new_value reason",
 		"screening_hits": "detail", "paid_payees": "payee_user_id", "unclaimed_payments": "user_id",
 	}
-	servingMayDelete = map[string]bool{"unsealed_pages": true, "opening_balances": true, "deletions": true, "handle_keys": true, "links": true, "one_time_codes": true,
+	servingMayDelete = map[string]bool{"unsealed_pages": true, "opening_balances": true, "deletions": true, "handle_keys": true, "links": true, "one_time_codes": true, "card_detachments": true,
 		"bank_messages": true, "bank_message_rows": true, "settlement_files": true, "settlement_lines": true}
 	servingMayNotAdd = map[string]bool{"goose_db_version": true}
 )

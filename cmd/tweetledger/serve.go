@@ -45,6 +45,8 @@ func (a *app) serveCommand() *cobra.Command {
                twitter.client_id is set
   /enrol, /verify  the pages on which people become customers, and customers prove their
                mobile number again, beside them
+  /account/…   customers' own pages ("tweetledger customer account-page"), beside them;
+               /card-return/… takes back who was at the card processor's page
   /healthz     200 where the process and its database answer
   /metrics     Prometheus metrics
 
@@ -301,7 +303,7 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	if w.cards != nil {
 		every(gaugeInterval, "measure the cards", func(ctx context.Context) (int, error) { return 0, w.cards.measure(ctx, w.service.Engine()) })
 		group.Go(func() error {
-			return w.repeat(ctx, cardInterval, w.cardNews, "finish charges of cards", func(ctx context.Context) (int, error) { return w.service.SweepCharges(ctx, workBatch) })
+			return w.repeat(ctx, cardInterval, w.cardNews, "finish charges of cards", w.sweepCards)
 		})
 	}
 	if w.jobs != nil {
@@ -324,6 +326,13 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	if w.client != nil {
 		group.Go(func() error { return newWays(w).run(ctx) })
 	}
+}
+
+// sweepCards finishes charges of cards, and what became of cards that customers register.
+func (w worker) sweepCards(ctx context.Context) (int, error) {
+	charges, err := w.service.SweepCharges(ctx, workBatch)
+	cards, failed := w.service.SweepCards(ctx, workBatch)
+	return max(charges, cards), errors.Join(err, failed)
 }
 
 // handleInbox does what the messages ask for that wait in the inbox, at once where w is

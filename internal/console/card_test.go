@@ -1,9 +1,12 @@
 package console_test
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,11 +16,50 @@ import (
 	"tweetledger/ledger"
 )
 
-// issuer is a card processor that answers every charge alike.
-type issuer struct{ status payments.CardStatus }
+// issuer is a card processor that answers every charge alike, and whose page ends as a
+// test says.
+type issuer struct {
+	status    payments.CardStatus
+	page      payments.CardPageStatus // of every page
+	country   string                  // of every card; empty: FR
+	opened    []payments.CardPageRequest
+	forgotten []string
+	away      bool
+}
+
+// errAway is the answer of an issuer that does not.
+var errAway = ledger.Errorf(ledger.CodeUnavailable, "the card processor does not answer")
+
+func (i *issuer) OpenCardPage(_ context.Context, r payments.CardPageRequest) (payments.CardPageStatus, error) {
+	if i.away {
+		return payments.CardPageStatus{}, errAway
+	}
+	if !slices.ContainsFunc(i.opened, func(o payments.CardPageRequest) bool { return o.Key == r.Key }) {
+		i.opened = append(i.opened, r)
+	}
+	return payments.CardPageStatus{Reference: fmt.Sprintf("cs_%d", len(i.opened)), Result: payments.CardPageOpen, URL: "https://cards.test/pay"}, nil
+}
+
+func (i *issuer) LookupCardPage(_ context.Context, reference string) (payments.CardPageStatus, error) {
+	if i.away {
+		return payments.CardPageStatus{}, errAway
+	}
+	status := i.page
+	status.Reference = reference
+	return status, nil
+}
+
+func (i *issuer) CloseCardPage(ctx context.Context, reference string) (payments.CardPageStatus, error) {
+	return i.LookupCardPage(ctx, reference)
+}
+
+func (i *issuer) ForgetCard(_ context.Context, token string) error {
+	i.forgotten = append(i.forgotten, token)
+	return nil
+}
 
 func (i *issuer) Card(context.Context, string) (payments.CardDetails, error) {
-	return payments.CardDetails{Brand: "visa", LastFour: "4242", ExpiryYear: 2030, ExpiryMonth: 12, Country: "FR"}, nil
+	return payments.CardDetails{Brand: "visa", LastFour: "4242", ExpiryYear: 2030, ExpiryMonth: 12, Country: cmp.Or(i.country, "FR")}, nil
 }
 
 func (i *issuer) Charge(_ context.Context, r payments.CardCharge) (payments.CardStatus, error) {
@@ -43,14 +85,8 @@ func (i *issuer) Refund(ctx context.Context, r payments.CardCharge, _ string) (p
 // be one, and the card's issuer is a link and not a place where a form goes.
 func TestCardPaysTheRest(t *testing.T) {
 	s := newSite(t)
-	bank := &issuer{payments.CardStatus{Result: payments.CardDeclined, Reason: payments.DeclineFunds}}
-	config := s.service.Config()
-	config.Key = []byte(strings.Repeat("k", payments.MinKey))
-	var err error
-	s.service, err = payments.New(s.service.Engine(), config, payParser{}, payments.Options{Processor: bank})
-	must(t, err)
-	s.handler, err = console.New(s.service, s.x, nil)
-	must(t, err)
+	bank := &issuer{status: payments.CardStatus{Result: payments.CardDeclined, Reason: payments.DeclineFunds}}
+	s.takeCards(bank, func(*payments.Config) {})
 	card, err := s.service.AddCard(t.Context(), "c-000001", "pm_1", "test")
 	must(t, err)
 	_, err = s.service.AllowAutomaticTopUp(t.Context(), card.ID, 20_00, "test")
@@ -83,6 +119,19 @@ func TestCardPaysTheRest(t *testing.T) {
 	if posted.State != payments.StatePosted {
 		t.Fatalf("the order is %s", posted.State)
 	}
+}
+
+// takeCards serves the pages with a card processor.
+func (s *site) takeCards(bank *issuer, change func(*payments.Config)) {
+	s.t.Helper()
+	config := s.service.Config()
+	config.Key = []byte(strings.Repeat("k", payments.MinKey))
+	change(&config)
+	var err error
+	s.service, err = payments.New(s.service.Engine(), config, payParser{}, payments.Options{Processor: bank})
+	must(s.t, err)
+	s.handler, err = console.New(s.service, s.x, nil)
+	must(s.t, err)
 }
 
 // leave lets the customer spend all but 12.00 of 500.00.

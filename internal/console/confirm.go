@@ -50,7 +50,8 @@ type confirmPages struct {
 // New returns the handler of all pages. The confirmation pages are under the path
 // of the service's PageURL, and those on which customers link accounts under that
 // of its LinkURL, where there is an identifier. Under EnrolURL people become customers,
-// and under VerifyURL customers prove their number. The error says what is wrong with
+// and under VerifyURL customers prove their number;
+// under AccountURL they see their own accounts. The error says what is wrong with
 // the configuration.
 func New(service *payments.Service, identifier Identifier, log *slog.Logger) (http.Handler, error) {
 	if log == nil {
@@ -86,6 +87,11 @@ func New(service *payments.Service, identifier Identifier, log *slog.Logger) (ht
 		return nil, err
 	}
 	enrolling.register(mux, origins)
+	accounts, err := newAccountPages(service, parsed, log)
+	if err != nil {
+		return nil, err
+	}
+	accounts.register(mux, origins)
 	if identifier == nil {
 		return mux, nil
 	}
@@ -217,6 +223,12 @@ func (p *confirmPages) broken(ctx context.Context, w http.ResponseWriter, err er
 
 func (p *stage) show(ctx context.Context, w http.ResponseWriter, status int, shown page) {
 	shown.Style = template.CSS(styleCSS) // our own, embedded
+	if shown.Ask != nil {
+		shown.Ask.Wrong = shown.Problem != ""
+	}
+	for i := range shown.More {
+		shown.More[i].Wrong = shown.Problem != ""
+	}
 	var body bytes.Buffer
 	if err := p.template.Execute(&body, shown); err != nil {
 		p.log.ErrorContext(ctx, "page not rendered", "page", shown.Title, "error", err)

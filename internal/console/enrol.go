@@ -26,6 +26,7 @@ type enrolPages struct {
 	location *time.Location
 	idle     time.Duration
 	links    bool // accounts can be linked here
+	trail    trail
 }
 
 func newEnrolPages(service *payments.Service, links bool, words *template.Template, log *slog.Logger) (*enrolPages, error) {
@@ -40,6 +41,7 @@ func newEnrolPages(service *payments.Service, links bool, words *template.Templa
 		*path, https = parsed.Path, parsed.Scheme == "https"
 	}
 	p.stage = stage{log: log, template: words, headers: secureHeaders(https, "'self'")}
+	p.trail = newTrail(https)
 	return p, nil
 }
 
@@ -160,7 +162,7 @@ func (p *enrolPages) ask(ctx context.Context, w http.ResponseWriter, r *http.Req
 		return
 	}
 	shown := p.stepPage(found, l)
-	if shown.Ask != nil {
+	if shown.Ask != nil && cause != nil {
 		shown.Problem = enrolProblem(cause, l)
 	}
 	p.show(ctx, w, status, shown)
@@ -173,6 +175,8 @@ const (
 	doCard   = "card"
 	doSecret = "secret"
 	doLink   = "link"
+	// doAccount leads to the customer's own page; doAddCard to the card processor's.
+	doAccount = "account"
 )
 
 // post takes a step. What came of it is shown by a GET that a reload repeats without
@@ -183,7 +187,7 @@ func (p *enrolPages) post(ctx context.Context, w http.ResponseWriter, r *http.Re
 		p.ask(ctx, w, r, status, err)
 		return
 	}
-	to, err := p.step(ctx, r)
+	to, err := p.step(ctx, w, r)
 	if status, ok := statusOf(err); ok {
 		p.ask(ctx, w, r, status, err)
 		return
@@ -196,7 +200,7 @@ func (p *enrolPages) post(ctx context.Context, w http.ResponseWriter, r *http.Re
 }
 
 // step does what a form asks for, and returns where to go on.
-func (p *enrolPages) step(ctx context.Context, r *http.Request) (to string, err error) {
+func (p *enrolPages) step(ctx context.Context, w http.ResponseWriter, r *http.Request) (to string, err error) {
 	form := payments.EnrolmentStep{Token: r.PathValue("token"), Stamp: r.PostForm.Get("stamp"), Code: r.PostForm.Get("code"), Actor: payments.ActorPage}
 	to = r.URL.EscapedPath()
 	switch r.PostForm.Get("do") {
@@ -206,21 +210,27 @@ func (p *enrolPages) step(ctx context.Context, r *http.Request) (to string, err 
 		err = p.service.ResendCode(ctx, form)
 	case doCard:
 		_, err = p.service.RegisterCard(ctx, form)
+	case doAddCard:
+		if _, err = p.service.BeginEnrolmentCard(ctx, form, preferred(r)); err == nil {
+			p.trail.leave(w, to)
+		}
 	case doSecret:
 		if form.Code != r.PostForm.Get("repeat") {
 			return to, ledger.Errorf(ledger.CodeInvalid, "the two secret codes are not the same").InField("repeat")
 		}
 		_, err = p.service.FinishEnrolment(ctx, form)
 	case doLink:
-		var invitation payments.Invitation
-		if invitation, err = p.service.InviteEnrolled(ctx, form); err == nil {
-			to = invitation.Address
-		}
+		to, err = address(p.service.InviteEnrolled(ctx, form))
+	case doAccount:
+		to, err = address(p.service.InviteEnrolledToAccount(ctx, form))
 	default:
 		err = ledger.Errorf(ledger.CodeInvalid, "the form asks for nothing").InField("form")
 	}
 	return to, err
 }
+
+// address returns where an invitation leads.
+func address(i payments.Invitation, err error) (string, error) { return i.Address, err }
 
 func (p *enrolPages) getProof(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	p.askProof(ctx, w, r, http.StatusOK, nil)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,12 +15,18 @@ import (
 
 // ask is a form with fields of its own.
 type ask struct {
+	Title  string // where a page has several
+	Lead   string
 	Stamp  string
 	Do     string // what it asks for, where a page has more than one form
 	Fields []field
-	Button string
-	Until  string
-	Other  *otherForm
+	// Choices are shown above the fields; one is to be taken, under the name Choice.
+	Choice  string
+	Choices []choice
+	Button  string
+	Until   string
+	Other   *otherForm
+	Wrong   bool // the page says what was wrong with what was entered
 }
 
 // otherForm is a second form of a page, with nothing to enter.
@@ -27,6 +34,7 @@ type otherForm struct{ Do, Button string }
 
 // field is something to enter.
 type field struct {
+	ID                       string // empty: Name; unique on the page
 	Name, Label, Hint, Value string
 	Type                     string // of the input
 	Autocomplete             string
@@ -34,6 +42,9 @@ type field struct {
 	Most                     int  // characters
 	Check                    bool // a box to tick
 }
+
+// HTMLID returns the field's id on the page.
+func (f field) HTMLID() string { return cmp.Or(f.ID, f.Name) }
 
 // Bounds of the fields; what is entered is checked again where it is used.
 const (
@@ -94,8 +105,7 @@ func (p *enrolPages) stepPage(found payments.EnrolmentPage, l string) page {
 			Other: &otherForm{Do: doResend, Button: speak(l, "Recevoir un autre code", "Get another code")}}
 	case payments.StepCard:
 		shown.Title = speak(l, "Votre carte de paiement", "Your payment card")
-		shown.Lead = speak(l, "Enregistrez une carte émise en France, puis continuez ici.", "Register a card that was issued in France, then go on here.")
-		shown.Ask = &ask{Do: doCard, Button: speak(l, "Ma carte est enregistrée", "My card is registered")}
+		p.cardStep(&shown, found, l)
 	case payments.StepSecret:
 		shown.Title = speak(l, "Choisissez votre code secret", "Choose your secret code")
 		shown.Lead = speak(l, "Vous confirmerez chaque paiement avec ce code. Ne le donnez à personne.", "You will confirm each payment with this code. Give it to nobody.")
@@ -107,14 +117,44 @@ func (p *enrolPages) stepPage(found payments.EnrolmentPage, l string) page {
 	default:
 		shown.Title = speak(l, "Bienvenue", "Welcome")
 		shown.Lead = fmt.Sprintf(speak(l, "Votre compte est ouvert. Votre numéro de client est %s.", "Your account is open. Your customer number is %s."), found.CustomerNumber)
-		if p.links {
-			shown.Ask = &ask{Do: doLink, Button: speak(l, "Relier mon compte Twitter", "Link my Twitter account")}
-		}
+		p.doneStep(&shown, found, l)
 	}
 	if shown.Ask != nil {
 		shown.Ask.Stamp, shown.Ask.Until = found.Stamp, p.until(l, found.ExpiresAt)
 	}
 	return shown
+}
+
+// cardStep leads to the card processor's page, or takes the card that staff have
+// registered where customers cannot do so here.
+func (p *enrolPages) cardStep(shown *page, found payments.EnrolmentPage, l string) {
+	shown.Lead = speak(l, "Enregistrez une carte émise en France, puis continuez ici.", "Register a card that was issued in France, then go on here.")
+	if !found.TakesCards {
+		shown.Ask = &ask{Do: doCard, Button: speak(l, "Ma carte est enregistrée", "My card is registered")}
+		return
+	}
+	shown.Lead += " " + speak(l, "Vous entrerez son numéro sur la page de notre prestataire de paiement : nous ne le voyons jamais.",
+		"You enter its number on our card processor's page: we never see it.")
+	addCardVisit(shown, found.Registration, l)
+	shown.Ask = &ask{Do: doCard, Button: speak(l, "Ma carte est enregistrée", "My card is registered")}
+	if shown.Link == nil {
+		shown.Ask = &ask{Do: doAddCard, Button: speak(l, "Enregistrer une carte", "Register a card"),
+			Other: &otherForm{Do: doCard, Button: speak(l, "Ma carte est enregistrée", "My card is registered")}}
+	}
+}
+
+// doneStep offers what a new customer may do next.
+func (p *enrolPages) doneStep(shown *page, found payments.EnrolmentPage, l string) {
+	account := otherForm{Do: doAccount, Button: speak(l, "Mes cartes", "My cards")}
+	switch {
+	case p.links:
+		shown.Ask = &ask{Do: doLink, Button: speak(l, "Relier mon compte Twitter", "Link my Twitter account")}
+		if found.TakesCards {
+			shown.Ask.Other = &account
+		}
+	case found.TakesCards:
+		shown.Ask = &ask{Do: account.Do, Button: account.Button}
+	}
 }
 
 func (p *enrolPages) startProofPage(l, stamp string, entered url.Values) page {
@@ -150,6 +190,9 @@ func enrolProblem(err error, l string) string {
 	}
 	switch ledger.CodeOf(err) {
 	case ledger.CodeLimitExceeded:
+		if fieldOf(err) == "card" {
+			return accountProblem(err, l)
+		}
 		return speak(l, "Trop de codes ont été demandés. Réessayez dans une heure ou contactez-nous.", "Too many codes were asked for. Try again in an hour, or contact us.")
 	case ledger.CodeForbidden:
 		if fieldOf(err) == "card" {

@@ -25,7 +25,10 @@ type page struct {
 	Link     *link         // where the payer goes on
 	Problem  string
 	Form     *form
-	Ask      *ask // on the pages of enrolments
+	Ask      *ask        // on the pages of enrolments
+	Cards    *cardsShown // on a customer's own page
+	Note     string
+	More     []ask // further forms
 	Footer   string
 }
 

@@ -195,18 +195,33 @@ func (s *Service) acceptable(c Card) error {
 	refuse := func(format string, args ...any) error {
 		return ledger.Errorf(ledger.CodeInvalid, format, args...).InField("token")
 	}
-	switch {
-	case !holderPattern.MatchString(c.Holder) || !brandPattern.MatchString(c.Brand) || !lastFourPattern.MatchString(c.LastFour) ||
-		c.ExpiryMonth < 1 || c.ExpiryMonth > 12 || c.ExpiryYear < 2000 || c.ExpiryYear > 9999:
+	switch s.verdict(c) {
+	case ReasonCardUnreadable:
 		return refuse("the card processor describes this card in a way that no card has; ask it about the token")
-	case c.Country == "" || !countryPattern.MatchString(c.Country):
+	case ReasonCountryUnknown:
 		return refuse("the card processor does not say which country's card this is; use another card")
-	case !slices.Contains(s.config.Cards.Countries, c.Country):
+	case ReasonCountryRefused:
 		return refuse("this card was issued in %s; cards of %v are taken", c.Country, s.config.Cards.Countries)
-	case c.expired(s.engine.Today()):
+	case ReasonCardExpired:
 		return refuse("this card has expired (%02d/%d); use another one", c.ExpiryMonth, c.ExpiryYear)
 	}
 	return nil
+}
+
+// verdict returns why the rules do not take a card, or "".
+func (s *Service) verdict(c Card) string {
+	switch {
+	case !holderPattern.MatchString(c.Holder) || !brandPattern.MatchString(c.Brand) || !lastFourPattern.MatchString(c.LastFour) ||
+		c.ExpiryMonth < 1 || c.ExpiryMonth > 12 || c.ExpiryYear < 2000 || c.ExpiryYear > 9999:
+		return ReasonCardUnreadable
+	case c.Country == "" || !countryPattern.MatchString(c.Country):
+		return ReasonCountryUnknown
+	case !slices.Contains(s.config.Cards.Countries, c.Country):
+		return ReasonCountryRefused
+	case c.expired(s.engine.Today()):
+		return ReasonCardExpired
+	}
+	return ""
 }
 
 // storeCard registers the card for c.CustomerID, or returns it as it is registered.
@@ -255,8 +270,7 @@ func (s *Service) changeCard(ctx context.Context, id uuid.UUID, actor, event str
 		return Card{}, err
 	}
 	var c Card
-	err := s.writeUnique(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		var err error
+	err := s.writeUnique(ctx, func(ctx context.Context, tx *sqldb.Tx) (err error) {
 		if c, err = oneCard(ctx, tx, id, tx.ForUpdate()); err != nil {
 			return err
 		}
@@ -272,8 +286,9 @@ func (s *Service) changeCard(ctx context.Context, id uuid.UUID, actor, event str
 	return c, nil
 }
 
-// RemoveCard ends a card: it is charged no more. Charges that are on their way go on,
-// and refunds still reach it. To remove it again changes nothing.
+// RemoveCard ends a card: it is charged no more, and the card processor is told to forget
+// it. Charges that are on their way go on, and refunds still reach it. To remove it again
+// changes nothing.
 func (s *Service) RemoveCard(ctx context.Context, id uuid.UUID, actor, reason string) (Card, error) {
 	if err := validText("reason", reason, maxReason); err != nil {
 		return Card{}, err
@@ -282,10 +297,18 @@ func (s *Service) RemoveCard(ctx context.Context, id uuid.UUID, actor, reason st
 		if c.State == CardRemoved {
 			return "", nil
 		}
-		c.State, c.Default, c.AutomaticMaximum, c.RemovedAt = CardRemoved, false, 0, s.engine.Now()
-		_, err := tx.Exec(ctx, "UPDATE cards SET state = 'removed', is_default = 0, automatic_maximum = NULL, removed_at = $1 WHERE id = $2", c.RemovedAt, c.ID)
-		return reason, err
+		return reason, removeCard(ctx, tx, c, ReasonCardRemoved, s.engine.Now())
 	})
+}
+
+// removeCard ends an active card, here and at the processor.
+func removeCard(ctx context.Context, tx *sqldb.Tx, c *Card, why string, now time.Time) error {
+	c.State, c.Default, c.AutomaticMaximum, c.RemovedAt = CardRemoved, false, 0, now
+	_, err := tx.Exec(ctx, "UPDATE cards SET state = 'removed', is_default = 0, automatic_maximum = NULL, removed_at = $1 WHERE id = $2", now, c.ID)
+	if err != nil {
+		return fmt.Errorf("remove card %s: %w", c.ID, err)
+	}
+	return detachCard(ctx, tx, c.Token, why, now)
 }
 
 // SetDefaultCard makes a card the one that is charged where none is named. The consent

@@ -11,6 +11,7 @@ import (
 // later Lookup says again; so an answer that was lost costs nothing but time. Errors
 // mean that nobody knows what happened; a refusal is a result.
 type CardProcessor interface {
+	CardPages
 	// Card returns what the processor knows of a card. An unknown token is
 	// CodeNotFound.
 	Card(ctx context.Context, token string) (CardDetails, error)

@@ -128,7 +128,8 @@ func (s *Service) act(ctx context.Context, c Charge, card Card, how func(context
 }
 
 // HeardOf notes that the card processor has news of a charge, which it names by our key
-// or its own reference; SweepCharges then asks for them. So it does not matter whether
+// or its own reference, or of a page on which a card is entered; SweepCharges and
+// SweepCards then ask for them. So it does not matter whether
 // the news come twice, late, or in another order than they happened, nor what they say.
 // A charge that nobody knows is CodeNotFound.
 func (s *Service) HeardOf(ctx context.Context, key, reference string) error {
@@ -143,6 +144,12 @@ func (s *Service) HeardOf(ctx context.Context, key, reference string) error {
 		n = int64(len(ids))
 		for _, id := range ids {
 			if _, err := tx.Exec(ctx, "UPDATE charges SET due_at = $1 WHERE id = $2 AND (due_at IS NULL OR due_at > $1)", now, id); err != nil {
+				return err
+			}
+		}
+		if n == 0 && reference != "" {
+			if ours, err := hearOfPage(ctx, tx, reference, now); err != nil || ours {
+				n = 1
 				return err
 			}
 		}

@@ -202,8 +202,8 @@ func (c Config) Validate() error {
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" || strings.HasSuffix(u.Path, "/") {
 		return invalid("page_url", "%q is not the address of the confirmation pages; write it like https://pay.example/confirm", clip(c.PageURL))
 	}
-	if slices.Contains([]string{c.LinkURL(), c.EnrolURL(), c.VerifyURL()}, c.PageURL) {
-		return invalid("page_url", "%q is the address of other pages; give the confirmation pages another name than link, enrol or verify", clip(c.PageURL))
+	if slices.Contains([]string{c.LinkURL(), c.EnrolURL(), c.VerifyURL(), c.AccountURL(), c.CardReturnURL()}, c.PageURL) {
+		return invalid("page_url", "%q is the address of other pages; give the confirmation pages another name than link, enrol, verify, account or card-return", clip(c.PageURL))
 	}
 	return nil
 }

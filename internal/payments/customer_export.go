@@ -40,7 +40,7 @@ func (s *Service) ExportCustomer(ctx context.Context, out io.Writer, customerNum
 		return fmt.Errorf("export customer %s: %w", clip(customerNumber), err)
 	}
 	e.head()
-	for _, part := range []func(context.Context){e.corrections, e.history, e.accounts, e.cards, e.charges, e.enrolments, e.oneTimeCodes, e.ordersPaid, e.ordersReceived,
+	for _, part := range []func(context.Context){e.corrections, e.history, e.accounts, e.cards, e.registrations, e.charges, e.enrolments, e.oneTimeCodes, e.ordersPaid, e.ordersReceived,
 		e.messages, e.outgoing, e.approvals, e.statements, e.postings} {
 		part(ctx)
 	}
@@ -202,6 +202,19 @@ func (e *exporter) cards(ctx context.Context) {
 		return fields{"id": k.ID, "brand": k.Brand, "last_four": k.LastFour, "expires": fmt.Sprintf("%04d-%02d", k.ExpiryYear, k.ExpiryMonth), "country": k.Country,
 			"processor_token": k.Token, "processor_customer": k.Holder, "state": k.State, "default": k.Default,
 			"automatic_top_up_maximum": e.money(k.AutomaticMaximum, e.config.Currency), "created_at": instant(k.CreatedAt), "removed_at": instant(k.RemovedAt)}
+	})
+}
+
+// registrations of cards are maxRegistrations a day at most, so one page has what is kept
+// of years.
+func (e *exporter) registrations(ctx context.Context) {
+	list(ctx, e, "card_registrations", func(ctx context.Context, tx *sqldb.Tx, last *CardRegistration) ([]CardRegistration, error) {
+		if last != nil {
+			return nil, nil
+		}
+		return RegistrationsOf(ctx, tx, e.customer.ID, MaxPage)
+	}, func(r CardRegistration) any {
+		return fields{"id": r.ID, "state": r.State, "reason": r.Reason, "card": r.Detail, "country": r.Country, "begun_at": instant(r.CreatedAt), "changed_at": instant(r.ChangedAt)}
 	})
 }
 

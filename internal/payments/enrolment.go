@@ -313,7 +313,11 @@ type EnrolmentPage struct {
 	PhoneEnd       string // the last two digits
 	ExpiresAt      time.Time
 	CustomerNumber string // at StepDone
-	Stamp          string // to come back with the form
+	// Registration is the newest visit to the card processor's page, at StepCard; nil:
+	// there was none.
+	Registration *CardRegistration
+	TakesCards   bool   // customers can register cards here
+	Stamp        string // to come back with the form
 }
 
 func errNoEnrolment() error {
@@ -327,17 +331,26 @@ func (s *Service) EnrolmentPage(ctx context.Context, token string) (EnrolmentPag
 	now := s.engine.Now()
 	var e Enrolment
 	var customer Customer
+	var visit *CardRegistration
 	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		var err error
-		if e, err = enrolmentOfToken(ctx, tx, token, now, ""); err == nil && e.State == EnrolmentEnrolled {
+		visit = nil
+		if e, err = enrolmentOfToken(ctx, tx, token, now, ""); err != nil {
+			return err
+		}
+		switch {
+		case e.State == EnrolmentEnrolled:
 			customer, err = FindCustomerByID(ctx, tx, e.CustomerID)
+		case s.step(e) == StepCard:
+			visit, err = s.newestRegistration(ctx, tx, e.ID, now)
 		}
 		return err
 	})
 	if err != nil {
 		return EnrolmentPage{}, err
 	}
-	page := EnrolmentPage{Step: s.step(e), PhoneEnd: e.Phone[len(e.Phone)-phoneEnd:], ExpiresAt: e.ExpiresAt, CustomerNumber: customer.Number}
+	page := EnrolmentPage{Step: s.step(e), PhoneEnd: e.Phone[len(e.Phone)-phoneEnd:], ExpiresAt: e.ExpiresAt, CustomerNumber: customer.Number,
+		Registration: visit, TakesCards: s.TakesCards()}
 	page.Stamp, err = s.pageStamp("enrolment", e.ID, now)
 	return page, err
 }

@@ -223,6 +223,10 @@ func (s *Service) finishEnrolment(ctx context.Context, tx *sqldb.Tx, c Customer,
 // InviteEnrolled makes an address under which a customer links an account, for the page
 // on which the enrolment was completed.
 func (s *Service) InviteEnrolled(ctx context.Context, r EnrolmentStep) (Invitation, error) {
+	return s.inviteEnrolled(ctx, r, s.InviteToLink)
+}
+
+func (s *Service) inviteEnrolled(ctx context.Context, r EnrolmentStep, invite func(ctx context.Context, customerNumber, actor string) (Invitation, error)) (Invitation, error) {
 	e, err := s.enrolmentOf(ctx, r)
 	if err != nil {
 		return Invitation{}, err
@@ -238,7 +242,7 @@ func (s *Service) InviteEnrolled(ctx context.Context, r EnrolmentStep) (Invitati
 	if err != nil {
 		return Invitation{}, err
 	}
-	return s.InviteToLink(ctx, c.Number, r.Actor)
+	return invite(ctx, c.Number, r.Actor)
 }
 
 // RefuseEnrolment ends an enrolment, for a reason of staff. One that is over is

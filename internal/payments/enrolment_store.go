@@ -40,6 +40,11 @@ func (e *Enrolment) change(ctx context.Context, tx *sqldb.Tx, to EnrolmentState,
 			return fmt.Errorf("change enrolment %s to %s: %w", e.ID, to, err)
 		}
 	}
+	if to == EnrolmentRefused || to == EnrolmentExpired {
+		if err := detachCardsOf(ctx, tx, e.ID, ReasonNotEnrolled, at); err != nil {
+			return err
+		}
+	}
 	return recordEnrolmentEvent(ctx, tx, *e, ordinal, from, actor, at)
 }
 

@@ -195,6 +195,8 @@ func (e eraser) person(ctx context.Context) error {
 			{"DELETE FROM links WHERE customer_id = $1", ofParty(c.ID)},
 			{"DELETE FROM one_time_codes WHERE subject_id = $1", ofParty(c.ID)},
 			{"UPDATE link_invitations SET closed_at = $2, state_hash = NULL, browser_hash = NULL, state_expires_at = NULL WHERE customer_id = $1 AND closed_at IS NULL", []any{c.ID, now}},
+			{"UPDATE account_invitations SET closed_at = $2 WHERE customer_id = $1 AND closed_at IS NULL", []any{c.ID, now}},
+			{"UPDATE card_registrations SET detail = '', country = '' WHERE owner_id = $1", ofParty(c.ID)},
 			{"UPDATE enrolments SET phone = $2, name = $2 WHERE id = $1 AND state = 'enrolled'", []any{c.ID, erasedText}},
 			{"UPDATE enrolments SET reason = $2 WHERE id = $1 AND EXISTS (SELECT 1 FROM enrolment_events AS e WHERE e.enrolment_id = enrolments.id AND e.reason = enrolments.reason AND " +
 				strings.ReplaceAll(staffWords, "reason NOT", "e.reason NOT") + ")", []any{c.ID, erasedText}},
@@ -210,6 +212,11 @@ func (e eraser) person(ctx context.Context) error {
 				statement{"UPDATE enrolments SET phone = '', name = '' WHERE phone = $1 AND state IN ('refused', 'expired')", []any{phone}})
 		}
 		for _, k := range cards {
+			if k.State == CardActive { // the processor forgets it, too
+				if err := detachCard(ctx, tx, k.Token, ReasonCardRemoved, now); err != nil {
+					return err
+				}
+			}
 			list = append(list, statement{`UPDATE cards SET token = $2, holder = '', brand = 'erased', last_four = '0000', expiry_year = 2000, expiry_month = 1, state = 'removed',
 				is_default = 0, automatic_maximum = NULL, removed_at = COALESCE(removed_at, $3) WHERE id = $1`, []any{k.ID, erasedUser + k.ID.String(), now}})
 		}

@@ -69,6 +69,19 @@ func (c Config) beside(name string) string {
 // InviteToLink makes an address under which a customer links an account. It ends
 // the customer's earlier one. A closed customer is CodeConflict.
 func (s *Service) InviteToLink(ctx context.Context, customerNumber, actor string) (Invitation, error) {
+	return s.invite(ctx, customerNumber, actor, inviting{table: "link_invitations", address: s.config.LinkURL(), token: s.linkToken,
+		ends: ", state_hash = NULL, browser_hash = NULL, state_expires_at = NULL", event: "link_invited", reason: "address to link an account"})
+}
+
+// inviting says what a customer is invited to.
+type inviting struct {
+	table, address string
+	token          func(id uuid.UUID) string
+	ends           string // what ends with an earlier invitation, in SQL
+	event, reason  string // in the customer's history
+}
+
+func (s *Service) invite(ctx context.Context, customerNumber, actor string, to inviting) (Invitation, error) {
 	if err := validText("actor", actor, maxActor); err != nil {
 		return Invitation{}, err
 	}
@@ -77,7 +90,7 @@ func (s *Service) InviteToLink(ctx context.Context, customerNumber, actor string
 		return Invitation{}, err
 	}
 	now := s.engine.Now()
-	made := Invitation{Address: s.config.LinkURL() + "/" + s.linkToken(id), ExpiresAt: now.Add(s.config.LinkTerm)}
+	made := Invitation{Address: to.address + "/" + to.token(id), ExpiresAt: now.Add(s.config.LinkTerm)}
 	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		c, err := FindCustomer(ctx, tx, customerNumber)
 		if err != nil {
@@ -87,23 +100,22 @@ func (s *Service) InviteToLink(ctx context.Context, customerNumber, actor string
 			return ledger.Errorf(ledger.CodeConflict, "customer %s is closed", c.Number).InField("customer")
 		}
 		var there int64
-		if err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM link_invitations WHERE id = $1", []any{id}, &there); err != nil || there > 0 {
+		if err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM "+to.table+" WHERE id = $1", []any{id}, &there); err != nil || there > 0 {
 			return err
 		}
-		_, err = tx.Exec(ctx, `UPDATE link_invitations SET closed_at = $1, state_hash = NULL, browser_hash = NULL, state_expires_at = NULL
-			WHERE customer_id = $2 AND closed_at IS NULL`, now, c.ID)
+		_, err = tx.Exec(ctx, "UPDATE "+to.table+" SET closed_at = $1"+to.ends+" WHERE customer_id = $2 AND closed_at IS NULL", now, c.ID)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, "INSERT INTO link_invitations (id, customer_id, token_hash, actor, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
-			id, c.ID, hashToken(s.linkToken(id)), actor, now, made.ExpiresAt)
+		_, err = tx.Exec(ctx, "INSERT INTO "+to.table+" (id, customer_id, token_hash, actor, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+			id, c.ID, hashToken(to.token(id)), actor, now, made.ExpiresAt)
 		if err != nil {
 			return err
 		}
-		return recordPartyEvent(ctx, tx, c.ID, PartyEvent{At: now, Actor: actor, Event: "link_invited", Reason: "address to link an account"})
+		return recordPartyEvent(ctx, tx, c.ID, PartyEvent{At: now, Actor: actor, Event: to.event, Reason: to.reason})
 	})
 	if err != nil {
-		return Invitation{}, fmt.Errorf("invite customer %s to link an account: %w", clip(customerNumber), err)
+		return Invitation{}, fmt.Errorf("invite customer %s (%s): %w", clip(customerNumber), to.reason, err)
 	}
 	return made, nil
 }

@@ -26,7 +26,7 @@ func (s *Server) create(r *http.Request) (int, any) {
 		return http.StatusBadRequest, invalid("Invalid positive integer")
 	case len(currency) != 3:
 		return http.StatusBadRequest, invalid("Invalid currency: %s", currency)
-	case !known:
+	case !known || s.forgotten[c.token]:
 		return http.StatusBadRequest, failure("invalid_request_error", "resource_missing", "", "No such PaymentMethod", nil)
 	case r.PostForm.Get("confirm") != "true":
 		return http.StatusBadRequest, invalid("this simulator only confirms at once")

@@ -43,6 +43,8 @@ type Server struct {
 	deliveries []Delivery
 	faults     []Fault
 	serial     int
+	pages      map[string]*cardPage // on which cards are entered
+	forgotten  map[string]bool      // tokens of cards that were detached
 }
 
 // intent is a payment, with its refunds and disputes.
@@ -95,7 +97,7 @@ func New(o Options) *Server {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	s := &Server{opts: o, intents: map[string]*intent{}, answers: map[string]answer{}}
+	s := &Server{opts: o, intents: map[string]*intent{}, answers: map[string]answer{}, pages: map[string]*cardPage{}, forgotten: map[string]bool{}}
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("GET /v1/payment_methods/{id}", s.authorised(s.getCard))
 	s.mux.HandleFunc("POST /v1/payment_intents", s.authorised(s.once(s.create)))
@@ -105,6 +107,12 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("POST /v1/refunds", s.authorised(s.once(s.refund)))
 	s.mux.HandleFunc("GET /v1/refunds", s.authorised(s.listRefunds))
 	s.mux.HandleFunc("GET /v1/disputes", s.authorised(s.listDisputes))
+	s.mux.HandleFunc("POST /v1/payment_methods/{id}/detach", s.authorised(s.once(s.detach)))
+	s.mux.HandleFunc("POST /v1/checkout/sessions", s.authorised(s.once(s.openPage)))
+	s.mux.HandleFunc("GET /v1/checkout/sessions/{id}", s.authorised(s.getPage))
+	s.mux.HandleFunc("POST /v1/checkout/sessions/{id}/expire", s.authorised(s.once(s.expirePage)))
+	s.mux.HandleFunc("GET /pay/{id}", s.cardPage)
+	s.mux.HandleFunc("POST /pay/{id}", s.cardPageAnswer)
 	s.mux.HandleFunc("GET /challenge/{id}", s.challengePage)
 	s.mux.HandleFunc("POST /challenge/{id}", s.challengeAnswer)
 	s.mux.HandleFunc("GET /settlement/{file}", s.settlementFile)
@@ -295,8 +303,13 @@ func (s *Server) getCard(r *http.Request) (int, any) {
 	if !ok {
 		return http.StatusNotFound, failure("invalid_request_error", "resource_missing", "", "No such PaymentMethod", nil)
 	}
+	return http.StatusOK, s.shownCard(c)
+}
+
+// shownCard is a card as the API shows it.
+func (s *Server) shownCard(c card) map[string]any {
 	sum := sha256.Sum256([]byte(c.token))
-	return http.StatusOK, map[string]any{"id": c.token, "object": "payment_method", "type": "card", "customer": holder(c.token), "card": map[string]any{
+	return map[string]any{"id": c.token, "object": "payment_method", "type": "card", "customer": holder(c.token), "card": map[string]any{
 		"brand": "visa", "last4": fmt.Sprintf("%04d", binary.BigEndian.Uint16(sum[:])%10000), "country": c.country,
 		"exp_month": 12, "exp_year": s.opts.Clock().Year() + expiryYears,
 	}}

@@ -31,6 +31,7 @@ GRANT USAGE, CREATE ON SCHEMA public TO tweetledger_migrating;
 
 ALTER TABLE account_changes OWNER TO tweetledger_migrating;
 ALTER TABLE account_days OWNER TO tweetledger_migrating;
+ALTER TABLE account_invitations OWNER TO tweetledger_migrating;
 ALTER TABLE accounts OWNER TO tweetledger_migrating;
 ALTER TABLE approvals OWNER TO tweetledger_migrating;
 ALTER TABLE balances OWNER TO tweetledger_migrating;
@@ -43,6 +44,8 @@ ALTER TABLE book_settings OWNER TO tweetledger_migrating;
 ALTER TABLE break_events OWNER TO tweetledger_migrating;
 ALTER TABLE break_proposals OWNER TO tweetledger_migrating;
 ALTER TABLE breaks OWNER TO tweetledger_migrating;
+ALTER TABLE card_detachments OWNER TO tweetledger_migrating;
+ALTER TABLE card_registrations OWNER TO tweetledger_migrating;
 ALTER TABLE cards OWNER TO tweetledger_migrating;
 ALTER TABLE charge_events OWNER TO tweetledger_migrating;
 ALTER TABLE charges OWNER TO tweetledger_migrating;
@@ -109,7 +112,7 @@ GRANT INSERT ON break_events TO tweetledger_serving;
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
 GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,
     customers, payees, links, link_invitations, enrolments, payee_proposals, messages, orders, outbox, payout_batches, payouts,
-    cards, charges, disputes, approvals, unclaimed_payments,
+    cards, charges, disputes, approvals, unclaimed_payments, account_invitations, card_registrations,
     reconciliation_runs, breaks, break_proposals TO tweetledger_serving;
 
 -- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
@@ -117,6 +120,8 @@ GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, per
 GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions, handle_keys TO tweetledger_serving;
 -- Codes that prove a mobile number are forgotten when nobody counts them any more.
 GRANT INSERT, UPDATE, DELETE ON one_time_codes TO tweetledger_serving;
+-- Cards that the card processor is to forget are forgotten here once it has.
+GRANT INSERT, UPDATE, DELETE ON card_detachments TO tweetledger_serving;
 -- Files of the bank and of acquirers leave what was only read on the way; statements, their entries and findings stay.
 GRANT INSERT, UPDATE, DELETE ON bank_messages, settlement_files TO tweetledger_serving;
 GRANT INSERT, DELETE ON bank_message_rows, settlement_lines TO tweetledger_serving;

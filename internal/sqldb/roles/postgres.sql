@@ -72,13 +72,15 @@ GRANT INSERT, UPDATE (live) ON payout_items TO tweetledger_serving;
 GRANT INSERT, UPDATE (state, reason, due_at, reminded_at, customer_id, transaction_id, closed_on, closed_at)
     ON unclaimed_payments TO tweetledger_serving;
 GRANT INSERT, UPDATE ON customers, payees, links, link_invitations, enrolments, payee_proposals, messages, orders, outbox, payout_batches, payouts,
-    cards, charges, disputes, approvals, reconciliation_runs, breaks, break_proposals TO tweetledger_serving;
+    cards, charges, disputes, approvals, account_invitations, card_registrations, reconciliation_runs, breaks, break_proposals TO tweetledger_serving;
 
 -- What comes and goes: the sealer's queue, opening balances of a year whose predecessor is opened again, and
 -- deletions that wait for their message; the keys by which handles are found that look alike.
 GRANT INSERT, DELETE ON unsealed_pages, opening_balances, deletions, handle_keys TO tweetledger_serving;
 -- Codes that prove a mobile number are forgotten when nobody counts them any more.
 GRANT INSERT, UPDATE, DELETE ON one_time_codes TO tweetledger_serving;
+-- Cards that the card processor is to forget are forgotten here once it has.
+GRANT INSERT, UPDATE, DELETE ON card_detachments TO tweetledger_serving;
 -- Files of the bank and of acquirers leave what was only read on the way; statements, their entries and findings stay.
 GRANT INSERT, DELETE, UPDATE (state, entries, details, content_hash, touched_at) ON bank_messages TO tweetledger_serving;
 GRANT INSERT, DELETE, UPDATE (state, lines, content_hash, touched_at) ON settlement_files TO tweetledger_serving;
