@@ -272,6 +272,7 @@ var (
 		"accounts": "status", "holds": "posted status closed_at", "periods": "status", "seal_heads": "number link",
 		"balances":     "debits_posted credits_posted debits_pending credits_pending version changed_at closed_debits closed_credits",
 		"account_days": "debits credits", "chart_entries": "number label", "leases": "holder token expires_at done_at", "payout_items": "live",
+		"gathered_days": "credits freed",
 		"customers": "*", "payees": "*", "links": "*", "link_invitations": "*", "messages": "*", "orders": "*", "outbox": "*", "payout_batches": "*", "payouts": "*",
 		"enrolments": "*", "one_time_codes": "*", "payee_proposals": "*",
 		"cards": "*", "charges": "*", "disputes": "*", "approvals": "*", "account_invitations": "*", "card_registrations": "*", "card_detachments": "*",

@@ -209,5 +209,5 @@ func freeDonations(ctx context.Context, tx *sqldb.Tx, list ...Payout) error {
 	if int(n) != want {
 		return fmt.Errorf("%d payouts should free %d donations and freed %d", len(list), want, n)
 	}
-	return nil
+	return freeDays(ctx, tx, list)
 }

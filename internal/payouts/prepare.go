@@ -98,6 +98,9 @@ func (s *Service) Prepare(ctx context.Context, r PrepareRequest) (PrepareResult,
 			break
 		}
 	}
+	if err == nil {
+		err = g.nobody
+	}
 	if err != nil {
 		return PrepareResult{}, fmt.Errorf("prepare payouts: %w", err)
 	}
@@ -115,6 +118,8 @@ type gathering struct {
 	debtor   Party
 	currency ledger.Currency
 	newID    func() (uuid.UUID, error)
+	unsealed []ledger.Date // of what waits for the sealer, in order
+	nobody   error         // why no batch was made
 }
 
 // collected is a payout on its way.
@@ -123,14 +128,20 @@ type collected struct {
 	kind  payments.PayeeKind
 	until ledger.Date // of its donations, at most
 	items []Item
+	days  []gatheredDay // of which nothing is due beside the items
 }
 
-func (g gathering) run(ctx context.Context, tx *sqldb.Tx) (PrepareResult, error) {
+func (g *gathering) run(ctx context.Context, tx *sqldb.Tx) (PrepareResult, error) {
+	g.nobody = nil
 	result, found, err := g.earlierRun(ctx, tx)
 	if err != nil || found {
 		return result, err
 	}
+	if g.unsealed, err = unsealedDates(ctx, tx, g.request.Until); err != nil {
+		return PrepareResult{}, err
+	}
 	var list []collected
+	var days []gatheredDay
 	donations := 0
 	err = g.eachPayee(ctx, tx, func(payee payments.Payee) error {
 		room := MaxDonations - donations
@@ -143,34 +154,45 @@ func (g gathering) run(ctx context.Context, tx *sqldb.Tx) (PrepareResult, error)
 			result.Refused = append(result.Refused, Refusal{PayeeCode: payee.Code, Err: refusal})
 			return nil
 		}
-		if err != nil || c.Donations == 0 {
+		if err != nil {
 			return err
+		}
+		days = append(days, c.days[:min(len(c.days), maxGatheredDays-len(days))]...)
+		if c.Donations == 0 {
+			return nil
 		}
 		result.Left = result.Left || left
 		donations += c.Donations
 		list = append(list, c)
 		return nil
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return PrepareResult{}, err
-	case len(list) > 0:
-		err := g.store(ctx, tx, &result, list)
-		return result, err
-	case len(result.Refused) == 1:
-		return PrepareResult{}, result.Refused[0].Err
-	case len(result.Refused) > 1:
-		first := result.Refused[0]
-		return PrepareResult{}, ledger.Errorf(first.Err.Code, "none of the %d payees that are owed money can be paid; the first: %w", len(result.Refused), first.Err).InField("payees")
 	}
-	if g.request.ByRhythm {
-		return PrepareResult{}, ledger.Errorf(ledger.CodeNotFound, "nothing is due by rhythm on %s; \"tweetledger payout schedule\" shows what is when, and payees that are named are paid out at any time", g.today)
+	if len(list) == 0 {
+		g.nobody = g.whyNobody(result.Refused)
+	} else if err := g.store(ctx, tx, &result, list); err != nil {
+		return PrepareResult{}, err
 	}
-	return PrepareResult{}, ledger.Errorf(ledger.CodeNotFound, "no donation of %s or before is due; what is in a batch already is in \"tweetledger payout list\"", g.request.Until)
+	return result, keepGathered(ctx, tx, days)
+}
+
+// whyNobody says why there is nobody to pay.
+func (g *gathering) whyNobody(refused []Refusal) error {
+	switch {
+	case len(refused) == 1:
+		return refused[0].Err
+	case len(refused) > 1:
+		first := refused[0]
+		return ledger.Errorf(first.Err.Code, "none of the %d payees that are owed money can be paid; the first: %w", len(refused), first.Err).InField("payees")
+	case g.request.ByRhythm:
+		return ledger.Errorf(ledger.CodeNotFound, "nothing is due by rhythm on %s; \"tweetledger payout schedule\" shows what is when, and payees that are named are paid out at any time", g.today)
+	}
+	return ledger.Errorf(ledger.CodeNotFound, "no donation of %s or before is due; what is in a batch already is in \"tweetledger payout list\"", g.request.Until)
 }
 
 // earlierRun finds the batch where a commit whose fate was unknown did happen.
-func (g gathering) earlierRun(ctx context.Context, tx *sqldb.Tx) (PrepareResult, bool, error) {
+func (g *gathering) earlierRun(ctx context.Context, tx *sqldb.Tx) (PrepareResult, bool, error) {
 	list, err := sqldb.Collect(ctx, tx, "SELECT "+batchColumns+" FROM payout_batches WHERE id = $1", []any{g.id}, scanBatch)
 	if err != nil || len(list) == 0 {
 		return PrepareResult{}, false, err
@@ -180,7 +202,7 @@ func (g gathering) earlierRun(ctx context.Context, tx *sqldb.Tx) (PrepareResult,
 }
 
 // eachPayee calls visit for the payees that were asked for, in order of their codes.
-func (g gathering) eachPayee(ctx context.Context, tx *sqldb.Tx, visit func(payments.Payee) error) error {
+func (g *gathering) eachPayee(ctx context.Context, tx *sqldb.Tx, visit func(payments.Payee) error) error {
 	if len(g.request.Payees) > 0 {
 		for _, code := range sortedUnique(g.request.Payees) {
 			payee, err := payments.FindPayee(ctx, tx, code)
@@ -213,16 +235,16 @@ func (g gathering) eachPayee(ctx context.Context, tx *sqldb.Tx, visit func(payme
 // payout gathers what one payee is owed, at most room donations; left says that
 // there are more. Without donations the payout is empty. A ledger.Error is why
 // the payee cannot be paid.
-func (g gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Payee, room int) (c collected, left bool, err error) {
+func (g *gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Payee, room int) (c collected, left bool, err error) {
 	until := g.request.Until
 	if g.request.ByRhythm {
 		if last := LastOccurrence(payee.Rhythm, payee.Anchor, g.today).Until; last.Before(until) {
 			until = last
 		}
 	}
-	items, err := g.due(ctx, tx, payee.AccountID, until, room+1)
+	items, days, err := g.due(ctx, tx, payee.AccountID, until, room+1)
 	if err != nil || len(items) == 0 {
-		return collected{}, false, err
+		return collected{days: days}, false, err
 	}
 	if left = len(items) > room; left {
 		items = items[:room]
@@ -262,36 +284,53 @@ func (g gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Paye
 		kind:  payee.Kind,
 		until: until,
 		items: items,
+		days:  days,
 	}, left, nil
 }
 
 // due reads the donations to a payee until a day that no live payout has: at most
-// limit, the oldest first. What credits the account from the accounts that payouts
-// themselves go through is no donation: it is a return or the undoing of an
-// approval, whose donations are due again by themselves.
-func (g gathering) due(ctx context.Context, tx *sqldb.Tx, account uuid.UUID, until ledger.Date, limit int) ([]Item, error) {
-	a := accounts()
-	items, err := sqldb.Collect(ctx, tx, fmt.Sprintf(`SELECT d.transaction_id, d.ordinal, d.amount, g.effective_date
-		FROM accounts AS a JOIN postings AS d ON d.credit_no = a.no JOIN pages AS g ON g.id = d.page_id JOIN accounts AS b ON b.no = d.debit_no
-		WHERE a.id = $1 AND g.effective_date <= $2 AND b.id <> $3 AND b.id <> $4 AND b.id <> $5 AND b.id <> $6
-			AND NOT EXISTS (SELECT 1 FROM payout_items AS i WHERE i.transaction_id = d.transaction_id AND i.posting = d.ordinal AND i.live = 1)
-			AND NOT EXISTS (SELECT 1 FROM postings AS r WHERE r.reverses_page_id = d.page_id AND r.reverses_line = d.line)
-		ORDER BY d.page_id, d.line LIMIT %d`, limit),
-		[]any{account, until, a.safeguarding, a.inTransit, a.commissions, a.vat}, func(rows *sqldb.Rows) (Item, error) {
-			i := Item{Live: true}
-			err := rows.Scan(&i.TransactionID, &i.Posting, &i.Amount, &i.EffectiveDate)
-			return i, err
-		})
-	if err != nil {
-		return nil, fmt.Errorf("gather donations: %w", err)
+// limit, the oldest first, and the days of which these are all. What credits the
+// account from the accounts that payouts themselves go through is no donation: it is a
+// return or the undoing of an approval, whose donations are due again by themselves.
+func (g *gathering) due(ctx context.Context, tx *sqldb.Tx, account uuid.UUID, until ledger.Date, limit int) ([]Item, []gatheredDay, error) {
+	unsealed := g.unsealed
+	for len(unsealed) > 0 && until.Before(unsealed[len(unsealed)-1]) {
+		unsealed = unsealed[:len(unsealed)-1]
 	}
-	return items, nil
+	days, err := openDays(ctx, tx, account, until, unsealed)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := accounts()
+	var items []Item
+	for i, day := range days {
+		first, end := engine.PagesOf(day.date)
+		of, err := sqldb.Collect(ctx, tx, fmt.Sprintf(`SELECT d.transaction_id, d.ordinal, d.amount
+			FROM accounts AS a JOIN postings AS d ON d.credit_no = a.no JOIN accounts AS b ON b.no = d.debit_no
+			WHERE a.id = $1 AND d.page_id >= $2 AND d.page_id < $3 AND b.id <> $4 AND b.id <> $5 AND b.id <> $6 AND b.id <> $7
+				AND NOT EXISTS (SELECT 1 FROM payout_items AS i WHERE i.transaction_id = d.transaction_id AND i.posting = d.ordinal AND i.live = 1)
+				AND NOT EXISTS (SELECT 1 FROM postings AS r WHERE r.reverses_page_id = d.page_id AND r.reverses_line = d.line)
+			ORDER BY d.page_id, d.line LIMIT %d`, limit-len(items)),
+			[]any{account, first, end, a.safeguarding, a.inTransit, a.commissions, a.vat}, func(rows *sqldb.Rows) (Item, error) {
+				item := Item{EffectiveDate: day.date, Live: true}
+				err := rows.Scan(&item.TransactionID, &item.Posting, &item.Amount)
+				return item, err
+			})
+		if err != nil {
+			return nil, nil, fmt.Errorf("gather donations: %w", err)
+		}
+		items = append(items, of...)
+		if len(items) == limit {
+			return items, days[:i], nil
+		}
+	}
+	return items, days, nil
 }
 
 // covered makes sure that the payee's account holds what is to be paid out beside
 // what other batches have gathered but not yet had approved. It holds less where
 // a donation was reversed after it had been paid out.
-func (g gathering) covered(ctx context.Context, tx *sqldb.Tx, payee payments.Payee, gross ledger.Amount) error {
+func (g *gathering) covered(ctx context.Context, tx *sqldb.Tx, payee payments.Payee, gross ledger.Amount) error {
 	balance, err := engine.FindBalance(ctx, tx, payee.AccountID)
 	if err != nil {
 		return err
@@ -331,7 +370,7 @@ func remittance(p collected) string {
 }
 
 // store numbers the batch and writes it down.
-func (g gathering) store(ctx context.Context, tx *sqldb.Tx, result *PrepareResult, list []collected) error {
+func (g *gathering) store(ctx context.Context, tx *sqldb.Tx, result *PrepareResult, list []collected) error {
 	var number int64
 	err := tx.QueryRow(ctx, "SELECT COALESCE(MAX(number), 0) + 1 FROM payout_batches WHERE prepared_on = $1", []any{g.today}, &number)
 	if err != nil {

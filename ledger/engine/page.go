@@ -37,6 +37,10 @@ func firstPage(d ledger.Date) int64 {
 	return (d.Midnight(time.UTC).Unix() - firstDay.Midnight(time.UTC).Unix()) / day << slotBits
 }
 
+// PagesOf returns the ids between which the pages of an effective date lie: from the
+// first to before the end.
+func PagesOf(d ledger.Date) (first, end int64) { return firstPage(d), firstPage(d.AddDays(1)) }
+
 // pageID returns the id of the page of d that is recorded at an instant that
 // recordedTime gave out.
 func pageID(d ledger.Date, recorded time.Time) int64 {

@@ -57,6 +57,7 @@ ALTER TABLE donation_statement_lines OWNER TO tweetledger_migrating;
 ALTER TABLE donation_statements OWNER TO tweetledger_migrating;
 ALTER TABLE enrolment_events OWNER TO tweetledger_migrating;
 ALTER TABLE enrolments OWNER TO tweetledger_migrating;
+ALTER TABLE gathered_days OWNER TO tweetledger_migrating;
 ALTER TABLE goose_db_version OWNER TO tweetledger_migrating;
 ALTER TABLE handle_keys OWNER TO tweetledger_migrating;
 ALTER TABLE hold_releases OWNER TO tweetledger_migrating;
@@ -110,7 +111,7 @@ GRANT INSERT ON bank_statements, bank_entries TO tweetledger_serving;
 GRANT INSERT ON break_events TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
-GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items,
+GRANT INSERT, UPDATE ON accounts, balances, holds, account_days, seal_heads, periods, chart_entries, leases, payout_items, gathered_days,
     customers, payees, links, link_invitations, enrolments, payee_proposals, messages, orders, outbox, payout_batches, payouts,
     cards, charges, disputes, approvals, unclaimed_payments, account_invitations, card_registrations,
     reconciliation_runs, breaks, break_proposals TO tweetledger_serving;

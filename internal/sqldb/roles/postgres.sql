@@ -69,6 +69,7 @@ GRANT INSERT, UPDATE (status) ON periods TO tweetledger_serving;
 GRANT INSERT, UPDATE (number, label) ON chart_entries TO tweetledger_serving;
 GRANT INSERT, UPDATE (holder, token, expires_at, done_at) ON leases TO tweetledger_serving;
 GRANT INSERT, UPDATE (live) ON payout_items TO tweetledger_serving;
+GRANT INSERT, UPDATE (credits, freed) ON gathered_days TO tweetledger_serving;
 GRANT INSERT, UPDATE (state, reason, due_at, reminded_at, customer_id, transaction_id, closed_on, closed_at)
     ON unclaimed_payments TO tweetledger_serving;
 GRANT INSERT, UPDATE ON customers, payees, links, link_invitations, enrolments, payee_proposals, messages, orders, outbox, payout_batches, payouts,
