@@ -31,10 +31,17 @@ func (j *payoutsJob) suspense(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, e := range page {
+		cards, err := payouts.CardMovements(ctx, j.tx, j.config.Acquirers, page)
+		if err != nil {
+			return err
+		}
+		for i, e := range page {
 			p := known[e.PayoutID]
 			if j.params.Payee != "" && p.PayeeCode != j.params.Payee {
 				continue
+			}
+			if _, ok := cards[i]; ok {
+				continue // an acquirer's: the job of cards has it
 			}
 			if err := j.judgeSuspense(e, p); err != nil {
 				return err

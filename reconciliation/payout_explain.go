@@ -13,16 +13,26 @@ import (
 // transfer. In the single euro area none takes any (PSD2 art. 81); abroad they do.
 const bankCharge ledger.Amount = 25_00
 
-// unexplained are the two sides of what is left over: payouts that no statement shows,
-// and movements that no payout explains. There are no more of them than breaks.
-type unexplained struct{ payouts, movements []Item }
+// leftOver are the two sides of what is left over: what nothing outside shows, payouts
+// for one, and what nothing inside explains, movements on the account for one. Each has
+// the key of its break. There are no more of them than breaks.
+type leftOver struct{ inside, outside []Item }
+
+func (l *leftOver) addInside(i Item) {
+	if len(l.inside) < MaxBreaks { // nobody works through as many
+		l.inside = append(l.inside, i)
+	}
+}
+
+func (l *leftOver) addOutside(i Item) {
+	if len(l.outside) < MaxBreaks {
+		l.outside = append(l.outside, i)
+	}
+}
 
 // waits notes a payout that is on no statement yet.
 func (j *payoutsJob) waits(t trace, batch payouts.Batch) {
-	if len(j.left.payouts) == MaxBreaks {
-		return // nobody works through as many
-	}
-	j.left.payouts = append(j.left.payouts, Item{Key: j.keyed(Break{Class: MissingOutside, Reference: t.EndToEndID}).Key, Reference: t.EndToEndID, Batch: batch.MessageID,
+	j.left.addInside(Item{Key: j.keyed(Break{Class: MissingOutside, Reference: t.EndToEndID}).Key, Reference: t.EndToEndID, Batch: batch.MessageID,
 		Counterparty: t.Creditor.IBAN, Amount: -t.Net, Currency: t.Currency, Date: batch.ExecutionDate, Source: fmt.Sprintf("payout %s to %s", t.EndToEndID, t.PayeeCode)})
 }
 
@@ -32,15 +42,21 @@ func (j *payoutsJob) unknown(e payouts.StoredEntry, key string) {
 	if reference == "" {
 		reference = e.Reference
 	}
-	j.left.movements = append(j.left.movements, Item{Key: key, Reference: reference, Counterparty: e.Counterparty.IBAN, Amount: e.Amount, Currency: j.config.Currency,
+	j.left.addOutside(Item{Key: key, Reference: reference, Counterparty: e.Counterparty.IBAN, Amount: e.Amount, Currency: j.config.Currency,
 		Date: e.BookingDate, Source: "statement " + place(e)})
 }
 
-// explain looks for what may explain each other among what is left over, and says so
+// explain looks for what may explain each other among payouts and movements.
+func (j *payoutsJob) explain(ctx context.Context) error {
+	within := j.params.SettlementDays
+	return j.perhaps(ctx, Pipeline{Spill: j.params.Spill, Matchers: []Matcher{BatchReference(), AmountDateCounterparty(within), WithinTolerance(bankCharge, within), Suggested(within)}}, j.left)
+}
+
+// perhaps looks for what may explain each other among what is left over, and says so
 // with the breaks. It settles nothing: that a payout was paid by a movement which does
 // not name it, a person must decide.
-func (j *payoutsJob) explain(ctx context.Context) error {
-	if len(j.left.payouts) == 0 || len(j.left.movements) == 0 {
+func (r *run) perhaps(ctx context.Context, p Pipeline, left leftOver) error {
+	if len(left.inside) == 0 || len(left.outside) == 0 {
 		return nil
 	}
 	perhaps := map[string]string{} // by the break's key
@@ -53,9 +69,7 @@ func (j *payoutsJob) explain(ctx context.Context) error {
 			perhaps[item.Key] = "it is " + named(inside) + how
 		}
 	}
-	within := j.params.SettlementDays
-	p := Pipeline{Spill: j.params.Spill, Matchers: []Matcher{BatchReference(), AmountDateCounterparty(within), WithinTolerance(bankCharge, within), Suggested(within)}}
-	_, err := p.Run(ctx, items(j.left.payouts), items(j.left.movements), Sink{
+	_, err := p.Run(ctx, items(left.inside), items(left.outside), Sink{
 		Matched: func(matcher string, inside, outside []Item) error {
 			note(matcher, inside, outside)
 			return nil
@@ -68,8 +82,10 @@ func (j *payoutsJob) explain(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for what explains breaks: %w", err)
 	}
-	for i := range j.result.Breaks {
-		j.result.Breaks[i].Suggestion = perhaps[j.result.Breaks[i].Key]
+	for i := range r.result.Breaks {
+		if b := &r.result.Breaks[i]; perhaps[b.Key] != "" {
+			b.Suggestion = perhaps[b.Key]
+		}
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ type payoutsJob struct {
 	matchers []Matcher
 	batches  map[string]payouts.Batch
 	totals   map[string]*Total
-	left     unexplained
+	left     leftOver
 	// transit is by how much breaks that are already found explain that the ledger
 	// has another amount on its way than the payouts say.
 	transit ledger.Amount

@@ -22,12 +22,13 @@ type Job string
 const (
 	JobTweets  Job = "tweets"
 	JobPayouts Job = "payouts"
+	JobCards   Job = "cards"
 
 	JobSafeguarding Job = "safeguarding"
 )
 
 // Jobs returns all jobs.
-func Jobs() []Job { return []Job{JobTweets, JobPayouts, JobSafeguarding} }
+func Jobs() []Job { return []Job{JobTweets, JobPayouts, JobCards, JobSafeguarding} }
 
 // readsTheBook reports whether a job reads all that it compares from the database, so
 // that what it does not find of a day is not there. A history of tweets may be a part.

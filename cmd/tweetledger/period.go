@@ -174,7 +174,8 @@ with the year: "tweetledger year close".
 
 Before that it makes sure that all of the period is sealed, that the earlier periods
 are closed as far, with --hard that the book verifies, and that no break of the period
-is open: it reconciles payouts, and tweets where there is a history, and keeps the runs.
+is open: it reconciles payouts, cards, safeguarding, and tweets where there is a history,
+and keeps the runs.
 With breaks that nobody has explained or corrected ("tweetledger break") it closes only
 for a --reason, which stands in the trace.`,
 		Example: `  tweetledger period close 2026-10 --soft --by anne

@@ -19,13 +19,13 @@ const reconcileDays = 31
 
 func (a *app) reconcileCommand() *cobra.Command {
 	command := &cobra.Command{
-		Use: "reconcile", Short: "Compare the book with tweet history and with the bank, and keep every break",
+		Use: "reconcile", Short: "Compare the book with tweets, settlement files and the bank, and keep every break",
 		Long: `reconcile compares what the book says with what the world says, in both directions. It
 posts nothing. Each run is kept, and so is each break until somebody has dealt with it
 ("tweetledger break") or a later run does not find it any more. The exit code is 3 where
 breaks of the run are open. With --dry-run nothing is kept.`,
 	}
-	command.AddCommand(a.reconcileTweetsCommand(), a.reconcilePayoutsCommand(), a.reconcileSafeguardingCommand(), a.reconcileRunsCommand(), a.reconcileShowCommand(), a.reconcileRepeatCommand())
+	command.AddCommand(a.reconcileTweetsCommand(), a.reconcilePayoutsCommand(), a.reconcileCardsCommand(), a.reconcileSafeguardingCommand(), a.reconcileRunsCommand(), a.reconcileShowCommand(), a.reconcileRepeatCommand())
 	return command
 }
 
@@ -178,6 +178,32 @@ made in time or has sent back, statements that are missing.`,
 	}
 	f.flags(c)
 	c.Flags().StringVar(&payee, "payee", "", "only this charity or business")
+	return c
+}
+
+func (a *app) reconcileCardsCommand() *cobra.Command {
+	var f jobFlags
+	c := &cobra.Command{
+		Use: "cards", Short: "Card charges against settlement files and the bank's statements, to the cent",
+		Long: `cards compares what the ledger says of cards (charges, refunds, chargebacks) with the
+lines of the acquirers' settlement files, and each transfer that a file tells of with its
+lines, the fees that were booked, and the bank's statements; and back: lines that nobody
+here asked for, chargebacks that were not heard of, an acquirer's money of which no file
+tells.
+
+A charge that is in no file is late after reconcile.card_days, and missing after
+reconcile.card_missing_days; a transfer after the days of its acquirer.`,
+		Example: `  tweetledger reconcile cards --from 2026-11-01 --to 2026-11-30`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := a.reconciler(c.Context(), nil, twitter.Owner{})
+			if err != nil {
+				return err
+			}
+			return a.runJob(c.Context(), r, f, reconciliation.KeepRequest{Job: reconciliation.JobCards})
+		},
+	}
+	f.flags(c)
 	return c
 }
 

@@ -24,7 +24,7 @@ func checkReconcile(s reconcileSettings) error {
 	if s.Days < 1 || s.Days > maxReconcileDays {
 		return ledger.Errorf(ledger.CodeInvalid, "a reconciliation goes 1 to %d days back, not %d", maxReconcileDays, s.Days).InField("reconcile.days")
 	}
-	return nil
+	return checkCardTerms(s)
 }
 
 // servedReconciler is that of a process that serves: it has the process's client of X,

@@ -21,6 +21,7 @@ type reconciler struct {
 	parser   payments.Parser
 	history  reconciliation.History
 	spill    reconciliation.Spill
+	cards    reconciliation.CardsParams // the terms alone
 	feed     bool
 	progress func(done, total int)
 }
@@ -31,6 +32,9 @@ type reconcileSettings struct {
 	Days     int      `toml:"days"`
 	TempDir  string   `toml:"temp_dir"`
 	TempGB   int64    `toml:"temp_gb"`
+	// After so many days a card charge must be in a settlement file, and is missing.
+	CardDays        int `toml:"card_days"`
+	CardMissingDays int `toml:"card_missing_days"`
 }
 
 // Bounds of [reconcile].
@@ -78,6 +82,10 @@ func (a *app) bareReconciler(ctx context.Context) (*reconciler, settings, error)
 	if r.spill, err = s.spill(); err != nil {
 		return nil, s, err
 	}
+	if err := checkCardTerms(s.Reconcile); err != nil {
+		return nil, s, err
+	}
+	r.cards = reconciliation.CardsParams{Days: s.Reconcile.CardDays, MissingDays: s.Reconcile.CardMissingDays}
 	if r.book, err = a.openBook(ctx); err != nil {
 		return nil, s, err
 	}
@@ -94,7 +102,7 @@ func (r *reconciler) compareTweets(s settings, service *payments.Service, histor
 
 // jobs are those that there is something to compare with.
 func (r *reconciler) jobs() []reconciliation.Job {
-	list := []reconciliation.Job{reconciliation.JobPayouts, reconciliation.JobSafeguarding}
+	list := []reconciliation.Job{reconciliation.JobPayouts, reconciliation.JobCards, reconciliation.JobSafeguarding}
 	if r.history != nil {
 		list = append(list, reconciliation.JobTweets)
 	}
@@ -112,6 +120,10 @@ func (r *reconciler) run(ctx context.Context, k reconciliation.KeepRequest, watc
 			Feed: r.feed, Progress: r.progress, Watch: watch, Spill: r.spill})
 	case reconciliation.JobPayouts:
 		return reconciliation.Payouts(ctx, r.book, r.payouts, reconciliation.PayoutsParams{From: k.From, To: k.To, Payee: k.Subject, Watch: watch, Spill: r.spill})
+	case reconciliation.JobCards:
+		p := r.cards
+		p.From, p.To, p.Progress, p.Watch, p.Spill = k.From, k.To, r.progress, watch, r.spill
+		return reconciliation.Cards(ctx, r.book, r.payouts, p)
 	case reconciliation.JobSafeguarding:
 		return reconciliation.Safeguarding(ctx, r.book, r.payouts.Config(), reconciliation.SafeguardingParams{From: k.From, To: k.To, Watch: watch})
 	}
@@ -127,6 +139,20 @@ func (r *reconciler) keep(ctx context.Context, k reconciliation.KeepRequest) (re
 
 func errNoHistory() error {
 	return ledger.Errorf(ledger.CodeInvalid, "no tweet history: name files with --history, or set twitter.api_url in the configuration")
+}
+
+// maxCardDays bounds the terms of charges: a chargeback comes within 120 days.
+const maxCardDays = 120
+
+// checkCardTerms refuses terms of charges that make no sense.
+func checkCardTerms(s reconcileSettings) error {
+	switch {
+	case s.CardDays < 1 || s.CardDays > maxCardDays:
+		return ledger.Errorf(ledger.CodeInvalid, "a charge is settled within 1 to %d days, not %d", maxCardDays, s.CardDays).InField("reconcile.card_days")
+	case s.CardMissingDays < s.CardDays || s.CardMissingDays > maxCardDays:
+		return ledger.Errorf(ledger.CodeInvalid, "a charge is missing after card_days (%d) to %d days, not %d", s.CardDays, maxCardDays, s.CardMissingDays).InField("reconcile.card_missing_days")
+	}
+	return nil
 }
 
 // interval is how often serve reconciles.

@@ -29,16 +29,20 @@ type Dispute struct {
 }
 
 func findDisputes(ctx context.Context, tx *sqldb.Tx, charge uuid.UUID) ([]Dispute, error) {
-	list, err := sqldb.Collect(ctx, tx, `SELECT reference, charge_id, amount, state, transaction_id, returned_id, created_at, changed_at
-		FROM disputes WHERE charge_id = $1 ORDER BY created_at, reference`, []any{charge}, func(rows *sqldb.Rows) (Dispute, error) {
-		var d Dispute
-		err := rows.Scan(&d.Reference, &d.ChargeID, &d.Amount, &d.State, &d.TransactionID, &d.ReturnedID, &d.CreatedAt, &d.ChangedAt)
-		return d, err
-	})
+	list, err := selectDisputes(ctx, tx, "charge_id = $1", charge)
 	if err != nil {
 		return nil, fmt.Errorf("disputes of charge %s: %w", charge, err)
 	}
 	return list, nil
+}
+
+func selectDisputes(ctx context.Context, tx *sqldb.Tx, where string, args ...any) ([]Dispute, error) {
+	return sqldb.Collect(ctx, tx, `SELECT reference, charge_id, amount, state, transaction_id, returned_id, created_at, changed_at
+		FROM disputes WHERE `+where+" ORDER BY created_at, reference", args, func(rows *sqldb.Rows) (Dispute, error) {
+		var d Dispute
+		err := rows.Scan(&d.Reference, &d.ChargeID, &d.Amount, &d.State, &d.TransactionID, &d.ReturnedID, &d.CreatedAt, &d.ChangedAt)
+		return d, err
+	})
 }
 
 // DisputesOf returns the disputes of a charge, oldest first.

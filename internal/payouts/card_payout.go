@@ -138,26 +138,37 @@ func (c *cardPayouts) take(i int, e StoredEntry) bool {
 
 // names reports whether a movement has a reference among its own, or as a word of its text.
 func names(e StoredEntry, reference string) bool {
-	if e.Reference == reference || e.EndToEndID == reference || e.MessageID == reference {
-		return true
-	}
-	return slices.Contains(strings.FieldsFunc(e.Remittance, func(r rune) bool {
+	return slices.Contains(wordsOf(e), reference)
+}
+
+// wordsOf returns all that may be a reference in a movement: its own ones, and the
+// words of its text.
+func wordsOf(e StoredEntry) []string {
+	words := strings.FieldsFunc(e.Remittance, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-'
-	}), reference)
+	})
+	for _, own := range []string{e.Reference, e.EndToEndID, e.MessageID} {
+		if own != "" {
+			words = append(words, own)
+		}
+	}
+	return words
+}
+
+// namedBy reports whether a movement bears the acquirer's name.
+func (a Acquirer) namedBy(e StoredEntry) bool {
+	name := strings.ToLower(a.BankName)
+	return name != "" && (strings.Contains(strings.ToLower(e.Counterparty.Name), name) || strings.Contains(strings.ToLower(e.Remittance), name))
 }
 
 // bears reports whether a movement bears the name of a transfer's acquirer and is
 // booked within its days.
 func (c *cardPayouts) bears(e StoredEntry, p CardPayout) bool {
 	at := slices.IndexFunc(c.acquirers, func(a Acquirer) bool { return a.Name == p.Acquirer })
-	if at < 0 || c.acquirers[at].BankName == "" {
+	if at < 0 || !c.acquirers[at].namedBy(e) {
 		return false
 	}
 	a := c.acquirers[at]
-	name := strings.ToLower(a.BankName)
-	if !strings.Contains(strings.ToLower(e.Counterparty.Name), name) && !strings.Contains(strings.ToLower(e.Remittance), name) {
-		return false
-	}
 	apart := e.BookingDate.Midnight(time.UTC).Sub(p.SettledOn.Midnight(time.UTC)).Abs()
 	return apart <= time.Duration(a.Days)*24*time.Hour
 }

@@ -58,6 +58,16 @@ type StoredSettlementLine struct {
 	File     string // id of the file, as it was imported
 }
 
+const settlementLineColumns = `l.line, l.kind, l.charge_reference, l.reference, l.gross, l.fee, l.net, l.currency, l.settled_on,
+	l.payout_reference, l.file_id, f.acquirer, f.file_id`
+
+func scanSettlementLine(rows *sqldb.Rows) (StoredSettlementLine, error) {
+	var l StoredSettlementLine
+	err := rows.Scan(&l.Line, &l.Kind, &l.ChargeReference, &l.Reference, &l.Gross, &l.Fee, &l.Net, &l.Currency, &l.SettledOn, &l.PayoutReference,
+		&l.FileID, &l.Acquirer, &l.File)
+	return l, err
+}
+
 // SettlementLineCursor is a place in the order of lines: by charge reference, then
 // file and line.
 type SettlementLineCursor struct {
@@ -97,15 +107,8 @@ func ListSettlementLines(ctx context.Context, tx *sqldb.Tx, f SettlementLineFilt
 	if f.After != (SettlementLineCursor{}) {
 		w.And("l.charge_reference >= ? AND (l.charge_reference, l.file_id, l.line) > (?, ?, ?)", f.After.ChargeReference, f.After.ChargeReference, f.After.FileID, int64(f.After.Line))
 	}
-	list, err := sqldb.Collect(ctx, tx, fmt.Sprintf(`SELECT l.line, l.kind, l.charge_reference, l.reference, l.gross, l.fee, l.net, l.currency, l.settled_on,
-		l.payout_reference, l.file_id, f.acquirer, f.file_id
-		FROM settlement_lines AS l JOIN settlement_files AS f ON f.id = l.file_id%s
-		ORDER BY l.charge_reference, l.file_id, l.line LIMIT %d`, w.Clause(), f.Limit), w.Args, func(rows *sqldb.Rows) (StoredSettlementLine, error) {
-		var l StoredSettlementLine
-		err := rows.Scan(&l.Line, &l.Kind, &l.ChargeReference, &l.Reference, &l.Gross, &l.Fee, &l.Net, &l.Currency, &l.SettledOn, &l.PayoutReference,
-			&l.FileID, &l.Acquirer, &l.File)
-		return l, err
-	})
+	list, err := sqldb.Collect(ctx, tx, fmt.Sprintf(`SELECT %s FROM settlement_lines AS l JOIN settlement_files AS f ON f.id = l.file_id%s
+		ORDER BY l.charge_reference, l.file_id, l.line LIMIT %d`, settlementLineColumns, w.Clause(), f.Limit), w.Args, scanSettlementLine)
 	if err != nil {
 		return nil, fmt.Errorf("list settlement lines: %w", err)
 	}
