@@ -86,6 +86,9 @@ func (j *payoutsJob) judgeSuspense(e payouts.StoredEntry, p payouts.Payout) erro
 	case payouts.NotExported:
 		b.Class = UnknownMoney
 		b.Message = fmt.Sprintf("%s for payout %s to %s, which was never sent to the bank; find out who sent it", what, p.EndToEndID, p.PayeeCode)
+	case payouts.PaidRejected:
+		b.Class = UnknownMoney
+		b.Message = fmt.Sprintf("%s for payout %s to %s, which the bank had rejected; ask the bank, before its donations are paid out again", what, p.EndToEndID, p.PayeeCode)
 	case payouts.ReturnUnsettled:
 		b.Class = MissingOutside
 		b.Message = fmt.Sprintf("%s: payout %s to %s came back, but no statement shows that it was paid; import the missing statement, then correct from suspense", what, p.EndToEndID, p.PayeeCode)

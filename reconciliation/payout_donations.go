@@ -96,7 +96,7 @@ func (j *payoutsJob) judgeDonations(ctx context.Context, payee payments.Payee, l
 	in := map[place][]payouts.Payout{}
 	for _, item := range items {
 		p := known[item.PayoutID]
-		if p.State != payouts.Cancelled && p.State != payouts.Returned {
+		if p.State != payouts.Cancelled && p.State != payouts.Rejected && p.State != payouts.Returned {
 			at := place{item.TransactionID, item.Posting}
 			in[at] = append(in[at], p)
 		}

@@ -18,7 +18,7 @@ import (
 func (j *payoutsJob) payouts(ctx context.Context, payee payments.Payee) error {
 	for _, f := range []payouts.PayoutFilter{
 		{From: j.params.From, To: j.params.To},
-		{State: payouts.Prepared}, {State: payouts.Approved}, {State: payouts.Exported},
+		{State: payouts.Prepared}, {State: payouts.Approved}, {State: payouts.Exported}, {State: payouts.Accepted},
 	} {
 		f.PayeeID, f.Limit = payee.ID, payoutsPage
 		for {
@@ -50,7 +50,7 @@ func (j *payoutsJob) judgePayouts(ctx context.Context, page []payouts.Payout, op
 	var ids, transactionIDs []uuid.UUID
 	for _, p := range page {
 		ids = append(ids, p.ID)
-		for _, id := range []uuid.UUID{p.TransactionID, p.CancelTransactionID, p.SettlementTransactionID, p.ReturnTransactionID} {
+		for _, id := range []uuid.UUID{p.TransactionID, p.CancelTransactionID, p.RejectTransactionID, p.SettlementTransactionID, p.ReturnTransactionID} {
 			if id != uuid.Nil {
 				transactionIDs = append(transactionIDs, id)
 			}
@@ -149,6 +149,9 @@ func (j *payoutsJob) hashPayout(t trace) {
 	if t.VAT != 0 { // runs of before there was VAT can be repeated
 		in.number(int64(t.VAT))
 	}
+	if t.State == payouts.Rejected { // likewise, of before there were reports
+		in.text("rejected", t.RejectedOn.String(), t.transactions[t.RejectTransactionID].Reverses.String())
+	}
 	for _, id := range []uuid.UUID{t.TransactionID, t.CancelTransactionID, t.SettlementTransactionID, t.ReturnTransactionID} {
 		txn := t.transactions[id]
 		in.text(txn.ID.String())
@@ -200,7 +203,8 @@ func (j *payoutsJob) judgeAmounts(t trace) error {
 		commission = append(commission, item("the ledger", credited(txn, commissions)))
 		vat = append(vat, item("the ledger", credited(txn, collected)))
 		net = append(net, item("the ledger", credited(txn, inTransit)))
-		if !j.params.To.Before(t.ApprovedOn) && (t.SettledOn.IsZero() || j.params.To.Before(t.SettledOn)) && (t.CancelledOn.IsZero() || j.params.To.Before(t.CancelledOn)) {
+		if !j.params.To.Before(t.ApprovedOn) && (t.SettledOn.IsZero() || j.params.To.Before(t.SettledOn)) && (t.CancelledOn.IsZero() || j.params.To.Before(t.CancelledOn)) &&
+			(t.RejectedOn.IsZero() || j.params.To.Before(t.RejectedOn)) {
 			j.transit += credited(txn, inTransit) - t.Net
 		}
 	}
@@ -239,7 +243,7 @@ func (j *payoutsJob) judgeAmounts(t trace) error {
 
 // dateOf is the day on which the book last moved a payout.
 func (j *payoutsJob) dateOf(p payouts.Payout) ledger.Date {
-	for _, d := range []ledger.Date{p.ReturnedOn, p.SettledOn, p.CancelledOn, p.ApprovedOn} {
+	for _, d := range []ledger.Date{p.ReturnedOn, p.SettledOn, p.RejectedOn, p.CancelledOn, p.ApprovedOn} {
 		if !d.IsZero() {
 			return d
 		}
@@ -286,6 +290,11 @@ func (j *payoutsJob) judgeBank(ctx context.Context, t trace) error {
 	case t.State == payouts.Cancelled:
 		if t.TransactionID != uuid.Nil && t.transactions[t.CancelTransactionID].Reverses != t.TransactionID {
 			return say(MissingInLedger, "cancelled, but its approval %s was not reversed; reverse it", t.TransactionID)
+		}
+		return nil
+	case t.State == payouts.Rejected:
+		if t.transactions[t.RejectTransactionID].Reverses != t.TransactionID {
+			return say(MissingInLedger, "rejected by the bank, but its approval %s was not reversed; reverse it", t.TransactionID)
 		}
 		return nil
 	case t.transactions[t.TransactionID].ID == uuid.Nil:
@@ -335,9 +344,9 @@ func (j *payoutsJob) countPayout(t trace) error {
 		{"settled", t.SettledOn, t.Net}, {"returned", t.ReturnedOn, t.Net},
 	}
 	for i, c := range counts {
-		cancelled := i < 4 && t.State == payouts.Cancelled
+		undone := i < 4 && (t.State == payouts.Cancelled || t.State == payouts.Rejected)
 		untaxed := c.name == "payouts_vat" && t.VAT == 0
-		if j.inPeriod(c.on) && !cancelled && !untaxed {
+		if j.inPeriod(c.on) && !undone && !untaxed {
 			if err := j.total(c.name, c.amount); err != nil {
 				return err
 			}

@@ -110,6 +110,10 @@ func TestPayoutsOfCleanBookHaveNoBreaks(t *testing.T) {
 		// A return re-opens the debt; its donations go out again with a new id.
 		w.pass(day)
 		w.bankSays(back(g.settled))
+		for _, actor := range []string{"anne", "bob"} {
+			_, err := w.payouts.ConfirmIBAN(w.ctx, "acf", actor, "the bank erred")
+			w.must(err)
+		}
 		again := w.payOut("acf", payouts.BatchExported)
 		cancelled := w.payOutOther(w.pay("pay 11.00 " + msf + " MSF_france"))
 		_, err := w.payouts.Cancel(w.ctx, cancelled.Batch, "bob")

@@ -175,7 +175,7 @@ func (s *donationStatement) addLine(line donationLine) error {
 	shown := DonationLine{TransactionID: t.ID, Posting: line.posting, Date: t.EffectiveDate, Entry: string(line.kind), Reference: reference,
 		Donor: line.donor, Amount: line.amount, Balance: s.balance}
 	if p := line.payout; p != nil {
-		shown.EndToEndID, shown.PayoutState, shown.SettledOn, shown.ReturnReason = p.EndToEndID, string(p.State), p.SettledOn, p.ReturnReason
+		shown.EndToEndID, shown.PayoutState, shown.SettledOn, shown.ReturnReason = p.EndToEndID, string(p.State), p.SettledOn, cmp.Or(p.ReturnReason, p.RejectReason)
 		shown.BankReference = cmp.Or(p.BankReference, p.BankStatement)
 	}
 	s.lines = append(s.lines, shown)

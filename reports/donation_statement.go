@@ -103,6 +103,7 @@ const (
 	entryPayout             entryKind = "payout"
 	entryPayoutReturned     entryKind = "payout returned"
 	entryPayoutCancelled    entryKind = "payout cancelled"
+	entryPayoutRejected     entryKind = "payout rejected"
 	entryCommissionReversed entryKind = "commission reversed"
 	entryVAT                entryKind = "VAT on commission"
 	entryVATReversed        entryKind = "VAT on commission reversed"
@@ -223,6 +224,7 @@ func (s *donationStatement) addSteps(p payouts.Payout) {
 	}
 	step(p.TransactionID, p.ApprovedOn, entryPayout, entryCommission, entryVAT, -1)
 	step(p.CancelTransactionID, p.CancelledOn, entryPayoutCancelled, entryCommissionReversed, entryVATReversed, 1)
+	step(p.RejectTransactionID, p.RejectedOn, entryPayoutRejected, entryCommissionReversed, entryVATReversed, 1)
 	step(p.ReturnTransactionID, p.ReturnedOn, entryPayoutReturned, entryCommissionReversed, entryVATReversed, 1)
 }
 
@@ -275,7 +277,7 @@ func (s *donationStatement) table() (Table, error) {
 		{"reversals", "Reversals", []entryKind{entryReversal}},
 		{"commissions", "Commissions", []entryKind{entryCommission, entryCommissionReversed}},
 		{"vat", "VAT on commissions", []entryKind{entryVAT, entryVATReversed}},
-		{"payouts", "Payouts", []entryKind{entryPayout, entryPayoutCancelled}},
+		{"payouts", "Payouts", []entryKind{entryPayout, entryPayoutCancelled, entryPayoutRejected}},
 		{"returns", "Payouts returned", []entryKind{entryPayoutReturned}},
 		{"others", "Other entries", []entryKind{entryOther}},
 	} {

@@ -181,6 +181,9 @@ func season(t *testing.T, db *sqldb.DB) *service {
 	first := s.payOut(day(2026, 1, 14))
 	s.book(day(2026, 1, 16), first, "")
 	s.book(day(2026, 1, 19), first, "AC04")
+	for _, actor := range []string{"ada", "ben"} {
+		must[payouts.Confirmation](t)(s.payouts.ConfirmIBAN(t.Context(), "croix-rouge", actor, "the bank erred"))
+	}
 	second := s.payOut(day(2026, 1, 20))
 	s.book(day(2026, 1, 22), second, "")
 	mistaken := s.donate(day(2026, 1, 22), "2", "5.00")

@@ -70,16 +70,17 @@ func ReadCamt(r io.Reader, name string) payouts.BankFile {
 var errStopped = errors.New("the caller wants no more")
 
 // reading makes a sequence of a function that hands parts over and stops at the first error.
-func reading(read func(emit func(payouts.Part) error) error) iter.Seq2[payouts.Part, error] {
-	return func(yield func(payouts.Part, error) bool) {
-		err := read(func(part payouts.Part) error {
+func reading[P any](read func(emit func(P) error) error) iter.Seq2[P, error] {
+	return func(yield func(P, error) bool) {
+		err := read(func(part P) error {
 			if !yield(part, nil) {
 				return errStopped
 			}
 			return nil
 		})
 		if err != nil && !errors.Is(err, errStopped) {
-			yield(payouts.Part{}, err)
+			var none P
+			yield(none, err)
 		}
 	}
 }
@@ -427,19 +428,5 @@ func (r *camtReader) date(into *ledger.Date) error {
 		}
 		*into = date
 		return nil
-	})
-}
-
-// nested reads the text at a path of elements below the one that the cursor
-// stands in.
-func (r *camtReader) nested(path []string, into *string, most int) error {
-	return r.children(func(name string, _ []xml.Attr) error {
-		switch {
-		case name != path[0]:
-			return r.skip()
-		case len(path) == 1:
-			return r.text(into, most)
-		}
-		return r.nested(path[1:], into, most)
 	})
 }

@@ -497,15 +497,7 @@ func (r *camtReader) returnReason(into *string) error {
 		if name != "Rsn" {
 			return r.skip()
 		}
-		return r.children(func(name string, _ []xml.Attr) error {
-			switch name {
-			case "Cd":
-				return r.text(into, maxReasonCode)
-			case "Prtry":
-				return r.text(into, maxReasonText)
-			}
-			return r.skip()
-		})
+		return r.code(into)
 	})
 }
 

@@ -237,6 +237,33 @@ func (c *cursor) text(into *string, most int) error {
 	}
 }
 
+// nested reads the text at a path of elements below the one that the cursor
+// stands in.
+func (c *cursor) nested(path []string, into *string, most int) error {
+	return c.children(func(name string, _ []xml.Attr) error {
+		switch {
+		case name != path[0]:
+			return c.skip()
+		case len(path) == 1:
+			return c.text(into, most)
+		}
+		return c.nested(path[1:], into, most)
+	})
+}
+
+// code reads a choice of an ISO code and one of the bank's own.
+func (c *cursor) code(into *string) error {
+	return c.children(func(name string, _ []xml.Attr) error {
+		switch name {
+		case "Cd":
+			return c.text(into, maxReasonCode)
+		case "Prtry":
+			return c.text(into, maxReasonText)
+		}
+		return c.skip()
+	})
+}
+
 // skip passes over the element that the cursor stands in.
 func (c *cursor) skip() error {
 	for depth := len(c.path); ; {

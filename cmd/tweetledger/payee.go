@@ -18,7 +18,7 @@ import (
 
 func (a *app) payeeCommand() *cobra.Command {
 	command := &cobra.Command{Use: "payee", Short: "Enrol charities and businesses, and link their Twitter accounts"}
-	command.AddCommand(a.payeeAddCommand(), a.payeeListCommand(), a.payeeLinkCommand(), a.payeeBankCommand(), a.payeeTermsCommand(), a.payeeAddressCommand(),
+	command.AddCommand(a.payeeAddCommand(), a.payeeListCommand(), a.payeeLinkCommand(), a.payeeBankCommand(), a.payeeConfirmBankCommand(), a.payeeTermsCommand(), a.payeeAddressCommand(),
 		a.payeeProposalsCommand(), a.payeeApproveCommand(), a.payeeRejectCommand(),
 		a.payeeStatusCommand("block", "Block a charity or business, which is then neither paid nor paid out", payments.Blocked),
 		a.payeeStatusCommand("unblock", "Lift the block of a charity or business", payments.Open),
@@ -84,7 +84,8 @@ func (a *app) payeeListCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List charities and businesses with what they are owed",
 		Long: `list shows charities and businesses with their bank accounts, terms, Twitter accounts
-and what the book owes them now.`,
+and what the book owes them now. Below are those that are not paid out because the bank
+could not credit their accounts.`,
 		Example: `  tweetledger payee list --format json`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -129,6 +130,9 @@ func payeeTable(ctx context.Context, tx *sqldb.Tx, today ledger.Date) (reports.T
 	}
 	terms, err := payments.TermsOf(ctx, tx, ids)
 	if err != nil {
+		return reports.Table{}, err
+	}
+	if table.Notes, err = flagNotes(ctx, tx, payees); err != nil {
 		return reports.Table{}, err
 	}
 	for _, payee := range payees {

@@ -18,15 +18,16 @@ import (
 func (a *app) payoutCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use: "payout", Short: "Pay out what the book owes to charities and businesses",
-		Long: `A payout batch goes through four hands and states:
+		Long: `A payout batch goes through these hands and states:
 
-  prepare   gathers what is due; the book is not changed yet
-  approve   by another person: the book is posted
-  export    writes the bank's file (pain.001.001.09)
-  and "tweetledger statement import" books what the bank did`,
+  prepare         gathers what is due; the book is not changed yet
+  approve         by another person: the book is posted
+  export          writes the bank's file (pain.001.001.09)
+  status import   takes in what the bank reports of it: accepted or rejected (pain.002)
+  and "tweetledger statement import" books what the bank did: paid, or paid and returned`,
 	}
 	command.AddCommand(a.payoutPrepareCommand(), a.payoutScheduleCommand(), a.payoutListCommand(), a.payoutShowCommand(), a.payoutApproveCommand(),
-		a.payoutExportCommand(), a.payoutCancelCommand())
+		a.payoutExportCommand(), a.payoutCancelCommand(), a.payoutStatusCommand(), a.payoutHistoryCommand())
 	return command
 }
 
@@ -37,11 +38,12 @@ func (a *app) payoutPrepareCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "prepare [PAYEE…]", Short: "Gather what is due by rhythm, or to the payees named, into a batch",
 		Long: `prepare gathers donations into a batch: those that are due today by each payee's rhythm,
-which "payout schedule" shows; or, of the payees that are named (of all with --all), every
-donation until today. What is gathered by rhythm was given before the day of the rhythm:
-what comes in meanwhile waits for the next. Nothing is posted: another person approves the
-batch first. Who cannot be paid, for want of an IBAN say, is left out and named. The bank
-pays on a business day (TARGET): a date that is none moves to the next.`,
+which "payout schedule" shows; or, of the payees that are named (of all with --all),
+every donation until today. What is gathered by rhythm was given before the day of the
+rhythm: what comes in meanwhile waits for the next. Nothing is posted: another person
+approves the batch first. Who cannot be paid, for want of an IBAN say, or because the
+bank could not credit it last time, is left out and named. The bank pays on a business
+day (TARGET): a date that is none moves to the next.`,
 		Example: `  tweetledger payout prepare
   tweetledger payout prepare --all
   tweetledger payout prepare acf --until 2026-01-31 --execution-date 2026-02-02`,
@@ -117,17 +119,27 @@ func payoutTable(b payouts.Batch, list []payouts.Payout) reports.Table {
 }
 
 func (a *app) payoutListCommand() *cobra.Command {
-	var format string
+	var format, state, after string
 	c := &cobra.Command{
-		Use: "list", Short: "List payout batches, the newest first",
-		Long: `list shows batches with their states: prepared, approved, exported, settled or
-cancelled.`,
-		Example: `  tweetledger payout list --format csv`,
-		Args:    cobra.NoArgs,
+		Use: "list", Short: "List payout batches, the newest first, or the payouts in a state",
+		Long: `list shows batches with their states: prepared, approved, exported, settled, rejected
+(all of it) or cancelled. With --state it shows the single payouts that are in that
+state, of all batches, the oldest first: prepared, approved, exported, accepted,
+rejected, settled, returned or cancelled.`,
+		Example: `  tweetledger payout list --format csv
+  tweetledger payout list --state rejected`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			book, err := a.openBook(c.Context())
 			if err != nil {
 				return err
+			}
+			if state != "" {
+				table, err := payoutsInState(c.Context(), book, state, after)
+				if err != nil {
+					return err
+				}
+				return a.show(table, format, "")
 			}
 			var list []payouts.Batch
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
@@ -155,6 +167,8 @@ cancelled.`,
 			return a.show(table, format, "")
 		},
 	}
+	c.Flags().StringVar(&state, "state", "", "the payouts in this state, instead of batches")
+	c.Flags().StringVar(&after, "after", "", "with --state: go on behind this end-to-end id")
 	formatFlag(c, &format)
 	return c
 }
@@ -164,7 +178,8 @@ func (a *app) payoutShowCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "show BATCH", Short: "Show a batch with its payouts",
 		Long: `show prints a batch, and each payout in it with its end-to-end id, by which the bank's
-statement will know it again.`,
+statement will know it again. Below are those that the bank has rejected or returned, and
+those that pay out again what came back.`,
 		Example: `  tweetledger payout show PO-20261122-0001`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -185,6 +200,7 @@ statement will know it again.`,
 				return err
 			}
 			table := payoutTable(batch, list)
+			table.Notes = append(table.Notes, fateNotes(list)...)
 			table.GeneratedAt = book.Now()
 			return a.show(table, format, "")
 		},
@@ -224,8 +240,9 @@ func (a *app) payoutExportCommand() *cobra.Command {
 		Use: "export BATCH", Short: "Write the bank's file of an approved batch (pain.001)",
 		Long: `export writes the payment file for the bank, to standard output or to a file. The same
 batch always gives the same file, so that it can be sent again if it got lost; the
-bank drops what it has had by the message id. A payee who was blocked or got another
-bank account since the approval stops the first export.`,
+bank drops what it has had by the message id. A payee who was blocked, got another bank
+account or has one that is flagged since the approval stops the first export. A batch of
+which the bank has rejected a payout is not exported again.`,
 		Example: `  tweetledger payout export PO-20261122-0001 -o payouts.xml
   tweetledger payout export PO-20261122-0001 --format pain.001.001.03 -o payouts.xml`,
 		Args: cobra.ExactArgs(1),

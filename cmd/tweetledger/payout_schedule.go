@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tweetledger/internal/payments"
 	"tweetledger/internal/payouts"
 	"tweetledger/internal/sqldb"
 	"tweetledger/ledger"
@@ -36,15 +37,23 @@ TARGET, the settlement system of the euro.`,
 				first = book.Today()
 			}
 			var list []payouts.Schedule
+			var notes []string
 			err = book.DB().Read(c.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
-				list, err = payouts.Schedules(ctx, tx, args, first, n)
+				if list, err = payouts.Schedules(ctx, tx, args, first, n); err != nil {
+					return err
+				}
+				payees := make([]payments.Payee, len(list))
+				for i, s := range list {
+					payees[i] = s.Payee
+				}
+				notes, err = flagNotes(ctx, tx, payees)
 				return err
 			})
 			if err != nil {
 				return err
 			}
 			table := scheduleTable(list, first)
-			table.GeneratedAt = book.Now()
+			table.GeneratedAt, table.Notes = book.Now(), notes
 			return a.show(table, format, "")
 		},
 	}

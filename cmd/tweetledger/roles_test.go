@@ -280,6 +280,7 @@ var (
 		"unclaimed_payments": "state reason due_at reminded_at customer_id transaction_id closed_on closed_at",
 		"bank_messages":      "state entries details content_hash touched_at", "settlement_files": "state lines content_hash touched_at",
 		"bank_findings": "closed_by closed_at", "settlement_payouts": "statement_id entry detail transaction_id",
+		"iban_flags": "vouched_by vouched_at vouched_for lifted_by lifted_at lifted_for",
 	}
 	// erasingMayUpdate is what the erasing role may change beside that.
 	erasingMayUpdate = map[string]string{

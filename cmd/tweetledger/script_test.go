@@ -34,6 +34,8 @@ import (
 //	clock INSTANT            when the next command runs; each takes a minute
 //	exits CODE PROGRAM …     run a program that ends with this exit code
 //	bank OPENING PAIN CAMT   be the bank: execute a payment file and write the statement of the day
+//	bankreport ID STATUS REASON PAIN PAIN002   be the bank: report on a payment file, all of whose transfers
+//	                         have this status (ACCP, RJCT …) and reason ("" for none)
 //	oneline FILE             the file is exactly one line (of a sensible length)
 //	remember, unchanged      take down the state of the book; see that not one row of it has changed since
 //	                         ("book" takes it down too)
@@ -48,7 +50,7 @@ import (
 //	interrupt                stop the server as Ctrl-C does
 func commands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
-		"book": book, "clock": clock, "exits": exits, "bank": bankDay, "oneline": oneLine,
+		"book": book, "clock": clock, "exits": exits, "bank": bankDay, "bankreport": bankReport, "oneline": oneLine,
 		"remember": remember, "unchanged": unchanged, "seal": sealBook, "tamper": tamper, "fill": fill, "swap": swap,
 		"start": start, "said": said, "fetch": fetch, "logged": logged, "interrupt": interrupt,
 	}
@@ -122,6 +124,20 @@ func bankDay(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), statement, 0o600))
+}
+
+// bankReport reports on a payment file.
+func bankReport(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 5, "bankreport ID STATUS REASON PAIN001 PAIN002")
+	sent := ts.ReadFile(args[3])
+	o := banksim.ReportOptions{ID: args[0], CreatedAt: firstMinute, Status: payouts.StatusPartial, Transfers: map[string]banksim.Verdict{}}
+	for _, rest := range strings.Split(sent, "<EndToEndId>")[1:] {
+		id, _, _ := strings.Cut(rest, "<")
+		o.Transfers[id] = banksim.Verdict{Status: payouts.Status(args[1]), Reason: args[2]}
+	}
+	report, err := banksim.Report(strings.NewReader(sent), o)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[4]), report, 0o600))
 }
 
 // preparedBooks are the books that scripts begin with, by name, made once.

@@ -129,7 +129,7 @@ func (s *Service) cancel(ctx context.Context, tx *sqldb.Tx, b *Batch, actor stri
 	switch b.State {
 	case BatchCancelled:
 		return nil
-	case BatchExported, BatchSettled:
+	case BatchExported, BatchSettled, BatchRejected:
 		return ledger.Errorf(ledger.CodeConflict, "batch %s was exported by %s; only the bank can stop it now", b.Reference, b.ExportedBy).InField("batch")
 	}
 	payouts, err := payoutsOfBatch(ctx, tx, *b)

@@ -19,16 +19,17 @@ const (
 	SourceStatement    FindingSource = "statement"
 	SourceNotification FindingSource = "notification"
 	SourceSettlement   FindingSource = "settlement"
+	SourceReport       FindingSource = "report"
 )
 
 // StoredFinding is something that is wrong with a statement, notification or
-// settlement file as a whole. It is kept until a later statement closes it, and for
+// settlement file as a whole, or with what a report says of one payout. It is kept until a later statement closes it, and for
 // ever after.
 type StoredFinding struct {
-	Finding     // Statement is the id of the statement, notification or file; the kind is one of gaps or OtherContent
+	Finding     // Statement is the id of the statement, notification or file; the kind is one of gaps, OtherContent or, of a report, Contradiction or StatusRefused
 	Source      FindingSource
 	Account     string   // IBAN; of a settlement file, the acquirer
-	ContentHash [32]byte // of the other content; zero for gaps
+	ContentHash [32]byte // of the other content, or of what is wrong in a report; zero for gaps
 	FoundBy     string
 	FoundAt     time.Time
 	ClosedBy    string    // id of the statement that closed it; empty while it is open

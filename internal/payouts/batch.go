@@ -14,13 +14,14 @@ import (
 // BatchState is where a batch is in its life.
 type BatchState string
 
-// The states of a batch. It can be cancelled until it is exported, and is
-// settled when the bank has booked every payout of it.
+// The states of a batch. It can be cancelled until it is exported. Once nothing of it is
+// on its way any more it is settled, or rejected where the bank rejected all of it.
 const (
 	BatchPrepared  BatchState = "prepared"
 	BatchApproved  BatchState = "approved"
 	BatchExported  BatchState = "exported"
 	BatchSettled   BatchState = "settled"
+	BatchRejected  BatchState = "rejected"
 	BatchCancelled BatchState = "cancelled"
 )
 

@@ -99,6 +99,7 @@ type booking struct {
 // change is what a movement does to a payout.
 type change struct {
 	payout *Payout
+	from   State
 	entry  int // place among entries
 }
 
@@ -144,11 +145,11 @@ func (b *booking) judge(i int) {
 	case OutcomeNothing:
 		return
 	case OutcomeSettled:
+		b.settled = append(b.settled, change{p, p.State, i})
 		p.State = Settled
-		b.settled = append(b.settled, change{p, i})
 	case OutcomeReturned:
+		b.returned = append(b.returned, change{p, p.State, i})
 		p.State = Returned
-		b.returned = append(b.returned, change{p, i})
 	case OutcomeSuspense:
 		if p == nil && b.cards.take(i, *e) {
 			e.Outcome, e.Finding = OutcomeCards, ""
@@ -235,7 +236,7 @@ func (b *booking) moveOn(ctx context.Context, tx *sqldb.Tx) error {
 		list        []change
 	}{
 		{"settle", `UPDATE payouts SET state = 'settled', settlement_transaction_id = d.posted, settled_on = d.booked
-			FROM ROWS AS d WHERE payouts.id = d.key AND payouts.state = 'exported'`, b.settled},
+			FROM ROWS AS d WHERE payouts.id = d.key AND payouts.state IN ('exported', 'accepted')`, b.settled},
 		{"return", `UPDATE payouts SET state = 'returned', return_transaction_id = d.posted, returned_on = d.booked, return_reason = d.reason
 			FROM ROWS AS d WHERE payouts.id = d.key AND payouts.state = 'settled'`, b.returned},
 	} {
@@ -252,16 +253,50 @@ func (b *booking) moveOn(ctx context.Context, tx *sqldb.Tx) error {
 			return err
 		}
 	}
+	if err := b.record(ctx, tx); err != nil {
+		return err
+	}
 	batches := map[uuid.UUID]bool{}
 	for _, c := range b.settled {
 		batches[c.payout.BatchID] = true
 	}
 	for batch := range batches {
-		_, err := tx.Exec(ctx, `UPDATE payout_batches SET state = 'settled' WHERE id = $1 AND state = 'exported'
-			AND NOT EXISTS (SELECT 1 FROM payouts AS p WHERE p.batch_id = $1 AND p.state = 'exported')`, batch)
-		if err != nil {
-			return fmt.Errorf("settle the batch: %w", err)
+		if err := closeBatch(ctx, tx, batch); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// record keeps what the statement did to payouts, and flags the accounts that money
+// came back from because of them.
+func (b *booking) record(ctx context.Context, tx *sqldb.Tx) error {
+	var events []PayoutEvent
+	var flags []IBANFlag
+	now := b.service.engine.Now()
+	for _, c := range b.settled {
+		events = append(events, PayoutEvent{PayoutID: c.payout.ID, At: now, Actor: b.st.ImportedBy, From: c.from, To: Settled, Source: b.st.StatementID})
+	}
+	for _, c := range b.returned {
+		reason := b.entries[c.entry].ReturnReason
+		events = append(events, PayoutEvent{PayoutID: c.payout.ID, At: now, Actor: b.st.ImportedBy, From: c.from, To: Returned, Reason: reason, Source: b.st.StatementID})
+		if reason != "" && ConcernsAccount(reason) { // without one it is the bank's reversal of its own error
+			flags = append(flags, IBANFlag{PayoutID: c.payout.ID, IBAN: c.payout.Creditor.IBAN, Reason: reason, FlaggedBy: b.st.ImportedBy, FlaggedAt: now})
+		}
+	}
+	if err := insertEvents(ctx, tx, events); err != nil {
+		return err
+	}
+	return insertFlags(ctx, tx, flags)
+}
+
+// closeBatch ends a batch of which nothing is on its way any more.
+func closeBatch(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) error {
+	_, err := tx.Exec(ctx, `UPDATE payout_batches SET state = CASE
+			WHEN EXISTS (SELECT 1 FROM payouts AS p WHERE p.batch_id = $1 AND p.state <> 'rejected') THEN 'settled' ELSE 'rejected' END
+		WHERE id = $1 AND state = 'exported' AND NOT EXISTS (SELECT 1 FROM payouts AS p WHERE p.batch_id = $1 AND p.state IN ('exported', 'accepted'))`, id)
+	if err != nil {
+		return fmt.Errorf("close the batch: %w", err)
 	}
 	return nil
 }

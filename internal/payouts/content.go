@@ -86,6 +86,8 @@ func (f PaymentFile) Total() (ledger.Amount, error) {
 // are spelled alike.
 type contentHasher struct{ h hash.Hash }
 
+func newHasher() contentHasher { return contentHasher{sha256.New()} }
+
 func (h contentHasher) number(numbers ...int64) {
 	var buf [8]byte
 	for _, n := range numbers {

@@ -53,12 +53,23 @@ func samePayees(ctx context.Context, tx *sqldb.Tx, list []Payout, since string) 
 	if err != nil {
 		return err
 	}
+	ibans := make([]string, len(list))
+	for i, p := range list {
+		ibans[i] = p.Creditor.IBAN
+	}
+	flags, err := openFlags(ctx, tx, ibans)
+	if err != nil {
+		return err
+	}
 	for _, p := range list {
 		switch payee := payees[p.PayeeID]; {
 		case payee.Status != payments.Open:
 			return changed(p, "%s is %s since the batch was %s", p.PayeeCode, payee.Status, since)
 		case payee.IBAN != p.Creditor.IBAN || payee.BIC != p.Creditor.BIC:
 			return changed(p, "%s has another IBAN or BIC since the batch was %s", p.PayeeCode, since)
+		}
+		if flag, ok := flags[p.Creditor.IBAN]; ok {
+			return ledger.Errorf(ledger.CodeConflict, "%s", flag.refuse(p.PayeeCode)).InField("payout." + p.EndToEndID)
 		}
 	}
 	return nil

@@ -34,10 +34,13 @@ const (
 	Duplicate        FindingKind = "duplicate"         // a payout paid or returned for the second time
 	NotExported      FindingKind = "not_exported"      // paid without having been sent
 	ReturnUnsettled  FindingKind = "return_unsettled"  // came back without having been paid
+	PaidRejected     FindingKind = "paid_rejected"     // a payout that the bank had rejected moved all the same
 	SequenceGap      FindingKind = "sequence_gap"      // a statement is missing
 	BalanceGap       FindingKind = "balance_gap"       // opening is not the closing before
 	SequenceRepeated FindingKind = "sequence_repeated" // two statements with one number
 	OtherContent     FindingKind = "other_content"     // imported again with other content
+	Contradiction    FindingKind = "contradiction"     // a report contradicts what the book knows of a payout
+	StatusRefused    FindingKind = "status_refused"    // a report's word on a transfer that is not ours as it says
 )
 
 // Finding is something about a statement that a person must know.
@@ -130,9 +133,11 @@ func (e *StoredEntry) judge(p *Payout) {
 	switch {
 	case p.State == Prepared || p.State == Approved || p.State == Cancelled:
 		suspense(NotExported)
+	case p.State == Rejected:
+		suspense(PaidRejected)
 	case p.State == Returned || (p.State == Settled && !cameBack):
 		suspense(Duplicate)
-	case p.State == Exported && cameBack:
+	case (p.State == Exported || p.State == Accepted) && cameBack:
 		suspense(ReturnUnsettled)
 	case !exact:
 		suspense(AmountDiffers)
@@ -163,6 +168,8 @@ func (e StoredEntry) explain(st StoredStatement) Finding {
 		f.Message = fmt.Sprintf("%s: payout %s is booked once more", amount, e.EndToEndID)
 	case NotExported:
 		f.Message = fmt.Sprintf("%s: payout %s was never sent to the bank", amount, e.EndToEndID)
+	case PaidRejected:
+		f.Message = fmt.Sprintf("%s: payout %s, which the bank had rejected, is booked all the same; ask the bank, and before its donations are paid out again", amount, e.EndToEndID)
 	case ReturnUnsettled:
 		f.Message = fmt.Sprintf("%s: payout %s came back, but no statement shows that it was paid", amount, e.EndToEndID)
 	}

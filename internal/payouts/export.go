@@ -13,8 +13,9 @@ import (
 // exported, after which it can no longer be cancelled. Each later call returns the
 // same content: a file that was lost can be made again, and the bank refuses its
 // message id the second time. A batch that is not approved, or whose execution
-// date has passed before its first export, or that has a payee who was blocked or got
-// another bank account since, is CodeConflict.
+// date has passed before its first export, or that has a payee who was blocked, got
+// another bank account or has one that is flagged since, is CodeConflict; and so is one
+// of which the bank has rejected a payout, which would be paid twice.
 func (s *Service) Export(ctx context.Context, reference, actor string) (PaymentFile, error) {
 	if err := checkActor(actor); err != nil {
 		return PaymentFile{}, err
@@ -49,6 +50,12 @@ func (s *Service) export(ctx context.Context, tx *sqldb.Tx, b Batch, actor strin
 	payouts, err := payoutsOfBatch(ctx, tx, b)
 	if err != nil {
 		return PaymentFile{}, err
+	}
+	for _, p := range payouts {
+		if p.State == Rejected {
+			return PaymentFile{}, ledger.Errorf(ledger.CodeConflict, "the bank rejected payout %s of batch %s, whose donations are due again; prepare a new batch instead of sending this one twice",
+				p.EndToEndID, b.Reference).InField("batch")
+		}
 	}
 	if b.State == BatchApproved {
 		if err := samePayees(ctx, tx, payouts, "approved"); err != nil {

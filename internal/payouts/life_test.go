@@ -136,8 +136,9 @@ func TestReturnIsPaidAgain(t *testing.T) {
 		w.balances(map[string]ledger.Amount{"payable:acf": 40_00, "commissions": 0, "payouts-in-transit": 0, "safeguarding-account": -7_00})
 
 		w.donate("acf", 2_00)
+		w.confirmed("acf")
 		second := w.sent().Payouts[0]
-		if second.Gross != 42_00 || second.Commission != 2_10 || second.EndToEndID == acf.EndToEndID || second.Donations != 2 {
+		if second.RetryOf != acf.EndToEndID || second.Gross != 42_00 || second.Commission != 2_10 || second.EndToEndID == acf.EndToEndID || second.Donations != 2 {
 			t.Errorf("the second attempt is %+v", second)
 		}
 		items := read(w, func(ctx context.Context, tx *sqldb.Tx) ([]payouts.Item, error) {

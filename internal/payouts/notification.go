@@ -113,14 +113,16 @@ func (s *Service) partsOfNotification(place announcedEntry) batchParts {
 }
 
 // sentBatches returns the batches of payouts that the bank has and has not booked
-// yet, by message id and amount, which is below zero as it leaves the account.
+// yet, by message id and amount, which is below zero as it leaves the account. What the
+// bank has rejected is not in it.
 func sentBatches(ctx context.Context, tx *sqldb.Tx, rows []loadedRow) (map[sumOf]uuid.UUID, error) {
 	values := make([]string, len(rows))
 	for i, r := range rows {
 		values[i] = r.MessageID
 	}
 	found := map[sumOf]uuid.UUID{}
-	err := tx.Each(ctx, "SELECT message_id, net, id FROM payout_batches WHERE state = 'exported' AND "+tx.AnyText("message_id", 1),
+	err := tx.Each(ctx, fmt.Sprintf(`SELECT b.message_id, CAST(SUM(p.net) AS %s), b.id FROM payout_batches AS b JOIN payouts AS p ON p.batch_id = b.id
+		WHERE b.state = 'exported' AND p.state <> 'rejected' AND %s GROUP BY b.id, b.message_id`, tx.Int8(), tx.AnyText("b.message_id", 1)),
 		[]any{sortedUnique(values)}, func(rows *sqldb.Rows) error {
 			var sum sumOf
 			var id uuid.UUID
@@ -139,7 +141,7 @@ func sentBatches(ctx context.Context, tx *sqldb.Tx, rows []loadedRow) (map[sumOf
 func (s *Service) partsOfBatch(id uuid.UUID) batchParts {
 	query := fmt.Sprintf(`SELECT p.ordinal, p.end_to_end_id, b.message_id, -p.net, p.creditor_name, p.creditor_iban, p.creditor_bic, p.remittance, ''
 		FROM payouts AS p JOIN payout_batches AS b ON b.id = p.batch_id
-		WHERE p.batch_id = $1 AND b.state <> $2 AND p.ordinal > $3 ORDER BY p.ordinal LIMIT %d`, loadRows)
+		WHERE p.batch_id = $1 AND b.state <> $2 AND p.state <> 'rejected' AND p.ordinal > $3 ORDER BY p.ordinal LIMIT %d`, loadRows)
 	return s.paged(query, id, string(BatchCancelled))
 }
 

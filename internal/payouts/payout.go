@@ -3,6 +3,7 @@ package payouts
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -14,16 +15,29 @@ import (
 // State is where a payout is in its life.
 type State string
 
-// The states of a payout. A returned or cancelled one frees its donations for
-// another payout, with an end-to-end id of its own.
+// The states of a payout. A rejected, returned or cancelled one frees its donations
+// for another payout, with an end-to-end id of its own. The bank's report accepts or
+// rejects (Accepted can still become Rejected); only its statement settles and returns.
 const (
 	Prepared  State = "prepared"
 	Approved  State = "approved"
 	Exported  State = "exported"
+	Accepted  State = "accepted"
+	Rejected  State = "rejected"
 	Settled   State = "settled"
 	Returned  State = "returned"
 	Cancelled State = "cancelled"
 )
+
+// ParseState returns the state of a name, or CodeInvalid.
+func ParseState(name string) (State, error) {
+	states := []State{Prepared, Approved, Exported, Accepted, Rejected, Settled, Returned, Cancelled}
+	if !slices.Contains(states, State(name)) {
+		return "", ledger.Errorf(ledger.CodeInvalid, "%q is no state of a payout; choose prepared, approved, exported, accepted, rejected, settled, returned or cancelled",
+			ledger.Clip(name)).InField("state")
+	}
+	return State(name), nil
+}
 
 // Payout is one credit transfer to one payee, and the donations that it pays out.
 type Payout struct {
@@ -47,9 +61,14 @@ type Payout struct {
 	State           State
 	// The transactions of its life, and their effective dates; Nil and zero where
 	// it has not come so far.
-	TransactionID, CancelTransactionID, SettlementTransactionID, ReturnTransactionID uuid.UUID
-	ApprovedOn, CancelledOn, SettledOn, ReturnedOn                                   ledger.Date
-	ReturnReason                                                                     string // ISO code, AC04
+	TransactionID, CancelTransactionID, SettlementTransactionID, ReturnTransactionID, RejectTransactionID uuid.UUID
+	ApprovedOn, CancelledOn, SettledOn, ReturnedOn, RejectedOn                                            ledger.Date
+	ReturnReason, RejectReason                                                                            string // ISO code, AC04
+	// BankStatus is what the bank's last report that counted says of it; empty before.
+	BankStatus Status
+	// RetryOf is the end-to-end id of the rejected or returned payout whose donations
+	// this one pays out again: the last one, where there are several; empty: of none.
+	RetryOf string
 	// Where the bank's statement shows that it was paid; empty before.
 	BankStatement string // statement id
 	BankReference string // the bank's own reference of the entry; may be empty
@@ -59,10 +78,12 @@ const payoutSelect = `SELECT p.id, p.batch_id, b.reference, p.ordinal, p.payee_i
 	p.vat, p.net, p.end_to_end_id, p.creditor_name, p.creditor_iban, p.creditor_bic,
 	p.creditor_street, p.creditor_building, p.creditor_post_code, p.creditor_town, p.creditor_country, p.remittance, p.state, p.transaction_id, p.cancel_transaction_id,
 	p.settlement_transaction_id, p.return_transaction_id, p.approved_on, p.cancelled_on, p.settled_on, p.returned_on, p.return_reason,
+	p.reject_transaction_id, p.rejected_on, p.reject_reason, p.bank_status, COALESCE(o.end_to_end_id, ''),
 	COALESCE(s.statement_id, ''), COALESCE(e.reference, '')
 	FROM payouts AS p
 	JOIN payout_batches AS b ON b.id = p.batch_id
 	JOIN payees AS y ON y.id = p.payee_id
+	LEFT JOIN payouts AS o ON o.id = p.retry_of
 	LEFT JOIN bank_entries AS e ON e.payout_id = p.id AND e.outcome = 'settled'
 	LEFT JOIN bank_statements AS s ON s.id = e.statement_id`
 
@@ -72,7 +93,7 @@ func scanPayout(rows *sqldb.Rows) (Payout, error) {
 		&p.VAT, &p.Net, &p.EndToEndID, &p.Creditor.Name, &p.Creditor.IBAN, &p.Creditor.BIC,
 		&p.CreditorAddress.Street, &p.CreditorAddress.Building, &p.CreditorAddress.PostCode, &p.CreditorAddress.Town, &p.CreditorAddress.Country, &p.Remittance, &p.State, &p.TransactionID, &p.CancelTransactionID,
 		&p.SettlementTransactionID, &p.ReturnTransactionID, &p.ApprovedOn, &p.CancelledOn, &p.SettledOn, &p.ReturnedOn, &p.ReturnReason,
-		&p.BankStatement, &p.BankReference)
+		&p.RejectTransactionID, &p.RejectedOn, &p.RejectReason, &p.BankStatus, &p.RetryOf, &p.BankStatement, &p.BankReference)
 	return p, err
 }
 
@@ -83,7 +104,7 @@ type PayoutFilter struct {
 	PayeeID uuid.UUID // Nil: all
 	State   State     // empty: all
 	// From and To select the payouts that the book was changed by in a period:
-	// approved, cancelled, settled or returned on one of its days. Both or none.
+	// approved, cancelled, rejected, settled or returned on one of its days. Both or none.
 	From, To ledger.Date
 	After    string // end-to-end id of the last payout of the page before
 	Limit    int    // 1 to MaxPage
@@ -108,8 +129,8 @@ func ListPayouts(ctx context.Context, tx *sqldb.Tx, f PayoutFilter) ([]Payout, e
 		w.And("p.state = ?", string(f.State))
 	}
 	if !f.From.IsZero() {
-		w.And("(p.approved_on BETWEEN ? AND ? OR p.cancelled_on BETWEEN ? AND ? OR p.settled_on BETWEEN ? AND ? OR p.returned_on BETWEEN ? AND ?)",
-			f.From, f.To, f.From, f.To, f.From, f.To, f.From, f.To)
+		w.And("(p.approved_on BETWEEN ? AND ? OR p.cancelled_on BETWEEN ? AND ? OR p.settled_on BETWEEN ? AND ? OR p.returned_on BETWEEN ? AND ? OR p.rejected_on BETWEEN ? AND ?)",
+			f.From, f.To, f.From, f.To, f.From, f.To, f.From, f.To, f.From, f.To)
 	}
 	if f.After != "" {
 		w.And("p.end_to_end_id > ?", f.After)
@@ -153,7 +174,7 @@ type Item struct {
 	TransactionID uuid.UUID
 	Posting       int // ordinal in the transaction, from 0
 	Amount        ledger.Amount
-	// Live is false where the payout was cancelled or returned, so that the
+	// Live is false where the payout was cancelled, rejected or returned, so that the
 	// donation belongs to a later one.
 	Live          bool
 	EffectiveDate ledger.Date // of the donation

@@ -58,7 +58,7 @@ type PrepareResult struct {
 // Prepare gathers every donation that is due into payouts, one a payee: the
 // postings that credit the payee's account, up to a date, that were not reversed
 // and are in no other payout. The book is not changed by it. A payee that cannot
-// be paid (no IBAN, blocked, commission above the donations) is refused with a
+// be paid (no IBAN, one that is flagged, blocked, commission above the donations) is refused with a
 // reason and the others go on; where nobody can be paid it is an error: the
 // refusal, or CodeNotFound where nothing is due.
 func (s *Service) Prepare(ctx context.Context, r PrepareRequest) (PrepareResult, error) {
@@ -272,6 +272,13 @@ func (g *gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Pay
 		return collected{}, false, ledger.Errorf(ledger.CodeInvalid, "%s is owed %s %s, which its commission of %s would eat up; wait for more donations",
 			payee.Code, gross.Format(g.currency), g.currency, (commission + vat).Format(g.currency)).InField("payee." + payee.Code)
 	}
+	flags, err := openFlags(ctx, tx, []string{payee.IBAN})
+	if err != nil {
+		return collected{}, false, err
+	}
+	if flag, ok := flags[payee.IBAN]; ok {
+		return collected{}, false, ledger.Errorf(ledger.CodeConflict, "%s", flag.refuse(payee.Code)).InField("payee." + payee.Code)
+	}
 	if err := g.covered(ctx, tx, payee, gross); err != nil {
 		return collected{}, false, err
 	}
@@ -409,5 +416,8 @@ func (g *gathering) store(ctx context.Context, tx *sqldb.Tx, result *PrepareResu
 	}
 	b.Net = b.Gross - b.Commission - b.VAT
 	result.Batch = b
-	return insertBatch(ctx, tx, b, list, number)
+	if err := insertBatch(ctx, tx, b, list, number); err != nil {
+		return err
+	}
+	return linkRetries(ctx, tx, b, result.Payouts)
 }

@@ -155,6 +155,7 @@ func TestVATOnTheCommission(t *testing.T) {
 		w.nextDay()
 		w.imported(w.statement(w.paid(p), w.cameBack(p)))
 		w.balances(map[string]ledger.Amount{"payable:acf": 130_01, "payouts-in-transit": 0, "commissions": 0, "vat-collected": 0, "safeguarding-account": 0})
+		w.confirmed("acf")
 		if again := w.prepare(); again.Batch.Gross != 130_01 || again.Batch.VAT != 56 {
 			t.Errorf("what came back is gathered as %+v", again.Batch)
 		}

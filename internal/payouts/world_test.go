@@ -101,6 +101,15 @@ func (w *world) changeAccount(code, iban, bic, reason string) {
 	w.must(err)
 }
 
+// confirmed is the word of two persons that a charity's flagged account is right.
+func (w *world) confirmed(code string) {
+	w.t.Helper()
+	for _, actor := range []string{"anne", "bruno"} {
+		_, err := w.service.ConfirmIBAN(w.t.Context(), code, actor, "the bank erred")
+		w.must(err)
+	}
+}
+
 func payable(code string) uuid.UUID { return ledger.SystemAccountID(payments.PayableCode(code)) }
 
 // donate posts one donation.
@@ -143,7 +152,11 @@ func (w *world) paid(p payouts.Payout) payouts.Entry {
 }
 
 func (w *world) cameBack(p payouts.Payout) payouts.Entry {
-	return w.entry(payouts.Detail{EndToEndID: p.EndToEndID, Amount: p.Net, Counterparty: p.Creditor, ReturnReason: "AC04"})
+	return w.cameBackFor(p, "AC04")
+}
+
+func (w *world) cameBackFor(p payouts.Payout, reason string) payouts.Entry {
+	return w.entry(payouts.Detail{EndToEndID: p.EndToEndID, Amount: p.Net, Counterparty: p.Creditor, ReturnReason: reason})
 }
 
 func (w *world) entry(details ...payouts.Detail) payouts.Entry {

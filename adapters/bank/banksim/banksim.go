@@ -1,6 +1,7 @@
 // Package banksim is a simulated bank for demonstrations and tests: it is told
-// what to pay by a pain.001 and answers with a camt.053.001.08 statement, real
-// XML both ways. It executes every transfer unless told otherwise.
+// what to pay by a pain.001, reports on it by a pain.002.001.10 and answers with a
+// camt.053.001.08 statement, real XML both ways. It executes every transfer unless told
+// otherwise.
 package banksim
 
 import (

@@ -75,6 +75,10 @@ func TestPayoutThroughXML(t *testing.T) {
 	if r := exchange(1, 500_00, true); r.Settled != 2 || r.Returned != 1 || len(r.Findings) != 0 {
 		t.Errorf("the first exchange gave %+v", r)
 	}
+	for _, actor := range []string{"anne", "bruno"} {
+		_, err := service.ConfirmIBAN(ctx, "acf", actor, "the bank erred")
+		must(err)
+	}
 	if r := exchange(2, 402_00, false); r.Settled != 1 || r.Returned+r.Suspense != 0 || len(r.Findings) != 0 {
 		t.Errorf("the second exchange gave %+v", r)
 	}

@@ -9,8 +9,10 @@ import (
 
 // initiation is what a bank needs of a pain.001.001.09.
 type initiation struct {
-	XMLName xml.Name `xml:"urn:iso:std:iso:20022:tech:xsd:pain.001.001.09 Document"`
-	Payment struct {
+	XMLName   xml.Name `xml:"urn:iso:std:iso:20022:tech:xsd:pain.001.001.09 Document"`
+	MessageID string   `xml:"CstmrCdtTrfInitn>GrpHdr>MsgId"`
+	Payment   struct {
+		ID         string     `xml:"PmtInfId"`
 		Debtor     string     `xml:"Dbtr>Nm"`
 		DebtorIBAN string     `xml:"DbtrAcct>Id>IBAN"`
 		Transfers  []transfer `xml:"CdtTrfTxInf"`

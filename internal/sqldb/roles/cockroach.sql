@@ -63,6 +63,7 @@ ALTER TABLE handle_keys OWNER TO tweetledger_migrating;
 ALTER TABLE hold_releases OWNER TO tweetledger_migrating;
 ALTER TABLE holds OWNER TO tweetledger_migrating;
 ALTER TABLE leases OWNER TO tweetledger_migrating;
+ALTER TABLE iban_flags OWNER TO tweetledger_migrating;
 ALTER TABLE link_invitations OWNER TO tweetledger_migrating;
 ALTER TABLE links OWNER TO tweetledger_migrating;
 ALTER TABLE messages OWNER TO tweetledger_migrating;
@@ -80,7 +81,9 @@ ALTER TABLE party_events OWNER TO tweetledger_migrating;
 ALTER TABLE payee_proposals OWNER TO tweetledger_migrating;
 ALTER TABLE payee_terms OWNER TO tweetledger_migrating;
 ALTER TABLE payees OWNER TO tweetledger_migrating;
+ALTER TABLE payment_reports OWNER TO tweetledger_migrating;
 ALTER TABLE payout_batches OWNER TO tweetledger_migrating;
+ALTER TABLE payout_events OWNER TO tweetledger_migrating;
 ALTER TABLE payout_items OWNER TO tweetledger_migrating;
 ALTER TABLE payouts OWNER TO tweetledger_migrating;
 ALTER TABLE period_changes OWNER TO tweetledger_migrating;
@@ -107,7 +110,7 @@ GRANT INSERT ON requests, pages, postings, hold_releases, seals, page_amounts, p
     account_changes, book_settings TO tweetledger_serving;
 GRANT INSERT ON party_events, party_changes, payee_terms, order_events, enrolment_events, screening_hits, paid_payees, charge_events TO tweetledger_serving;
 GRANT INSERT ON donation_statements, donation_statement_lines TO tweetledger_serving;
-GRANT INSERT ON bank_statements, bank_entries TO tweetledger_serving;
+GRANT INSERT ON bank_statements, bank_entries, payment_reports, payout_events TO tweetledger_serving;
 GRANT INSERT ON break_events TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
@@ -126,7 +129,7 @@ GRANT INSERT, UPDATE, DELETE ON card_detachments TO tweetledger_serving;
 -- Files of the bank and of acquirers leave what was only read on the way; statements, their entries and findings stay.
 GRANT INSERT, UPDATE, DELETE ON bank_messages, settlement_files TO tweetledger_serving;
 GRANT INSERT, DELETE ON bank_message_rows, settlement_lines TO tweetledger_serving;
-GRANT INSERT, UPDATE ON bank_findings, settlement_payouts TO tweetledger_serving;
+GRANT INSERT, UPDATE ON bank_findings, settlement_payouts, iban_flags TO tweetledger_serving;
 GRANT DELETE ON links TO tweetledger_serving; -- a customer unlinks an account; the customer's history keeps it
 
 -- Who erases a customer's data: all that the service may, and to take the words out of traces that are

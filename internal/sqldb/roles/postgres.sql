@@ -55,7 +55,7 @@ GRANT INSERT ON requests, pages, postings, hold_releases, seals, page_amounts, p
     account_changes, book_settings TO tweetledger_serving;
 GRANT INSERT ON party_events, party_changes, payee_terms, order_events, enrolment_events, screening_hits, paid_payees, charge_events TO tweetledger_serving;
 GRANT INSERT ON donation_statements, donation_statement_lines TO tweetledger_serving;
-GRANT INSERT ON bank_statements, bank_entries TO tweetledger_serving;
+GRANT INSERT ON bank_statements, bank_entries, payment_reports, payout_events TO tweetledger_serving;
 GRANT INSERT ON break_events TO tweetledger_serving;
 
 -- What follows from it, or has a state. Locking a row (SELECT … FOR UPDATE) takes the right to change it.
@@ -87,6 +87,7 @@ GRANT INSERT, DELETE, UPDATE (state, entries, details, content_hash, touched_at)
 GRANT INSERT, DELETE, UPDATE (state, lines, content_hash, touched_at) ON settlement_files TO tweetledger_serving;
 GRANT INSERT, DELETE ON bank_message_rows, settlement_lines TO tweetledger_serving;
 GRANT INSERT, UPDATE (closed_by, closed_at) ON bank_findings TO tweetledger_serving;
+GRANT INSERT, UPDATE (vouched_by, vouched_at, vouched_for, lifted_by, lifted_at, lifted_for) ON iban_flags TO tweetledger_serving;
 GRANT INSERT, UPDATE (statement_id, entry, detail, transaction_id) ON settlement_payouts TO tweetledger_serving;
 GRANT DELETE ON links TO tweetledger_serving; -- a customer unlinks an account; the customer's history keeps it
 
