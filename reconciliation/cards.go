@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -67,6 +68,7 @@ type cardsJob struct {
 	tx      *sqldb.Tx
 	params  CardsParams
 	config  payouts.Config
+	loc     *time.Location
 	terms   cardTerms
 	totals  map[string]*Total
 	charges leftOver // charges without lines, and lines without charges
@@ -98,7 +100,7 @@ func Cards(ctx context.Context, e *engine.Engine, s *payouts.Service, p CardsPar
 		defer files.close()
 		j := &cardsJob{run: newRun(JobCards, p.From, p.To, "", now), tx: tx, params: p, config: s.Config(), terms: cardTerms{p.Days, p.MissingDays, asOf},
 			totals: map[string]*Total{}, suspects: map[payouts.CardPayoutID][]payouts.StoredEntry{}}
-		j.watch = p.Watch
+		j.watch, j.loc = p.Watch, e.Location()
 		if err := j.all(ctx, files); err != nil {
 			return err
 		}
@@ -130,6 +132,9 @@ func (j *cardsJob) all(ctx context.Context, files *spill) error {
 		return err
 	}
 	if err := j.judgeTransfers(ctx); err != nil {
+		return err
+	}
+	if err := j.findings(ctx, j.tx, j.config.Currency, j.loc); err != nil {
 		return err
 	}
 	if err := j.explain(ctx); err != nil {

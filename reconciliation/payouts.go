@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"tweetledger/internal/payments"
 	"tweetledger/internal/payouts"
@@ -64,6 +65,7 @@ type payoutsJob struct {
 	// transit is by how much breaks that are already found explain that the ledger
 	// has another amount on its way than the payouts say.
 	transit ledger.Amount
+	loc     *time.Location
 }
 
 // Payouts reconciles donations, payouts, the ledger and the bank's statements, to
@@ -86,7 +88,7 @@ func Payouts(ctx context.Context, e *engine.Engine, s *payouts.Service, p Payout
 	err := e.DB().Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		j := &payoutsJob{run: newRun(JobPayouts, p.From, p.To, p.Payee, now), tx: tx, params: p, config: s.Config(), asOf: asOf,
 			matchers: []Matcher{ExactReference()}, batches: map[string]payouts.Batch{}, totals: map[string]*Total{}}
-		j.watch = p.Watch
+		j.watch, j.loc = p.Watch, e.Location()
 		if err := j.all(ctx); err != nil {
 			return err
 		}
@@ -128,6 +130,9 @@ func (j *payoutsJob) all(ctx context.Context) error {
 			return err
 		}
 		if err := j.statements(ctx); err != nil {
+			return err
+		}
+		if err := j.findings(ctx, j.tx, j.config.Currency, j.loc); err != nil {
 			return err
 		}
 	}

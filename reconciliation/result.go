@@ -50,6 +50,8 @@ const (
 	SequenceGap     Class = "sequence_gap"
 	UnknownMoney    Class = "unknown_money" // on the bank account, and nothing explains it
 	Shortfall       Class = "shortfall"     // customers' money is not all on the safeguarding account
+	OtherContent    Class = "other_content" // the bank or an acquirer has sent something again, with other content
+	Contradiction   Class = "contradiction" // what the bank says of something contradicts the book
 	Unreadable      Class = "unreadable"    // informative: something outside that cannot be taken
 )
 
