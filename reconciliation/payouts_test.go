@@ -2,6 +2,7 @@ package reconciliation_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"tweetledger/internal/payments"
@@ -355,4 +356,36 @@ func TestPayoutsRepeatTheirResult(t *testing.T) {
 	if w.reconcilePayouts().InputsHash == before {
 		t.Error("another creditor leaves the hash of the inputs as it was")
 	}
+}
+
+// TestRejectedPayoutHasNoBreaks: its donations are due again and its posting is reversed.
+// Without the reversal, or where the bank pays all the same, there is a break.
+func TestRejectedPayoutHasNoBreaks(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := newWorld(t, db)
+		g := cleanPayouts(w)
+		before := w.reconcilePayouts()
+		w.pay("pay 12.00 " + acf + " ACF_France")
+		p := w.payOut("acf", payouts.BatchExported)
+		_, err := w.payouts.ImportReport(w.ctx, func(yield func(payouts.ReportPart, error) bool) {
+			_ = yield(payouts.ReportPart{Group: &payouts.ReportGroup{MessageID: "RPT", OriginalMessage: strings.TrimSuffix(p.EndToEndID, "-00001"), Status: payouts.StatusRejected}}, nil)
+		}, "bob")
+		w.must(err)
+		w.pass(5 * day)
+		w.bankSays()
+		r := w.reconcilePayouts()
+		wantBreaks(t, r)
+		if before.Open == 0 || g.settled.ID == p.ID {
+			t.Errorf("before: %+v", before)
+		}
+		w.bankSays(paid(p))
+		r = w.reconcilePayouts()
+		if len(r.Breaks) != 1 || r.Breaks[0].Class != reconciliation.UnknownMoney || !strings.Contains(r.Breaks[0].Message, "which the bank had rejected") {
+			t.Errorf("paid in spite of its rejection: %+v", r.Breaks)
+		}
+		w.exec("UPDATE payouts SET reject_transaction_id = transaction_id WHERE id = $1", p.ID)
+		if r = w.reconcilePayouts(); len(r.Breaks) != 2 {
+			t.Errorf("without the reversal: %+v", r.Breaks)
+		}
+	})
 }

@@ -333,3 +333,25 @@ func TestDonationStatementChecksItsSource(t *testing.T) {
 		}
 	}
 }
+
+// TestDonationStatementShowsRejection: what the bank rejected is owed again.
+func TestDonationStatementShowsRejection(t *testing.T) {
+	s := newService(t, sqltest.SQLite(t))
+	s.donate(day(2026, 1, 12), "1", "100.00")
+	p := s.payOut(day(2026, 1, 14))
+	must[payouts.ReportResult](t)(s.payouts.ImportReport(t.Context(), func(yield func(payouts.ReportPart, error) bool) {
+		_ = yield(payouts.ReportPart{Group: &payouts.ReportGroup{MessageID: "RPT", OriginalMessage: strings.TrimSuffix(p.EndToEndID, "-00001"), Status: payouts.StatusPartial}}, nil) &&
+			yield(payouts.ReportPart{Transaction: &payouts.ReportTransaction{EndToEndID: p.EndToEndID, Status: payouts.StatusRejected,
+				Reasons: []payouts.StatusReason{{Code: "MS03"}}}}, nil)
+	}, "ada"))
+	table := must[reports.Table](t)(s.statement(ofJanuary()))
+	if fact(t, table, "closing_payable") != any(eur(100_00)) || fact(t, table, "payouts") != any(eur(0)) || fact(t, table, "commissions") != any(eur(0)) {
+		t.Errorf("facts are %+v", table.Facts)
+	}
+	text := fmt.Sprint(table.Rows)
+	for _, want := range []string{"payout rejected", "commission reversed", "rejected", "MS03"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
+	}
+}

@@ -85,11 +85,12 @@ func EntriesOfPayouts(ctx context.Context, tx *sqldb.Tx, payoutIDs []uuid.UUID) 
 }
 
 // InTransit adds up what was on its way to payees at the end of a day: the net
-// amounts of the payouts that had been approved, and neither cancelled nor paid.
+// amounts of the payouts that had been approved, and neither cancelled, rejected nor paid.
 func InTransit(ctx context.Context, tx *sqldb.Tx, on ledger.Date) (ledger.Amount, error) {
 	var total ledger.Amount
 	err := tx.QueryRow(ctx, "SELECT CAST(COALESCE(SUM(net), 0) AS "+tx.Int8()+`) FROM payouts WHERE approved_on <= $1
-		AND (settled_on IS NULL OR settled_on > $1) AND (cancelled_on IS NULL OR cancelled_on > $1)`, []any{on}, &total)
+		AND (settled_on IS NULL OR settled_on > $1) AND (cancelled_on IS NULL OR cancelled_on > $1)
+		AND (rejected_on IS NULL OR rejected_on > $1)`, []any{on}, &total)
 	if err != nil {
 		return 0, fmt.Errorf("add up the payouts on their way on %s: %w", on, err)
 	}

@@ -55,10 +55,9 @@ func (s *Service) ImportReport(ctx context.Context, file StatusReport, actor str
 		return ReportResult{}, err
 	}
 	imp := reportImport{service: s, storedReport: report, actor: actor}
-	write := func(ctx context.Context, tx *sqldb.Tx) error { return imp.run(ctx, tx) }
-	err = s.db.WriteIdempotent(ctx, write)
+	err = s.db.WriteIdempotent(ctx, imp.run)
 	if sqldb.ClassOf(err) == sqldb.ClassUnique {
-		err = s.db.WriteIdempotent(ctx, write) // somebody imported it at the same time: say so
+		err = s.db.WriteIdempotent(ctx, imp.run) // somebody imported it at the same time: say so
 	}
 	if err == nil && imp.refusal != nil {
 		err = s.keepFinding(ctx, StoredFinding{Source: SourceReport, Account: s.config.Account.IBAN, ContentHash: report.hash, FoundBy: actor,

@@ -56,7 +56,7 @@ func (r *reportImport) judge(b Batch, list []Payout) error {
 		default:
 			n = whole
 		}
-		r.take(b, p, n)
+		r.take(p, n)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func refuseStatus(b Batch, p *Payout, t ReportTransaction) *ledger.Error {
 }
 
 // take decides what news does to a payout.
-func (r *reportImport) take(b Batch, p *Payout, n news) {
+func (r *reportImport) take(p *Payout, n news) {
 	change := func(to State, counted *int) {
 		*counted++
 		r.changes = append(r.changes, statusChange{payout: p, to: to, status: n.status, reasons: n.reasons, own: n.own})

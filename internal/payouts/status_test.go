@@ -132,9 +132,9 @@ func TestFlaggedAccount(t *testing.T) {
 		r := w.sent()
 		acf, msf := r.Payouts[0], r.Payouts[1]
 		w.donate("acf", 3_00)
-		waiting, approved := w.prepare("acf"), payouts.PrepareResult{}
+		waiting := w.prepare("acf")
 		w.donate("acf", 4_00)
-		approved = w.prepare("acf")
+		approved := w.prepare("acf")
 		_, err := w.service.Approve(ctx, approved.Batch.Reference, "bob")
 		w.must(err)
 		w.imported(w.statement(w.paid(acf), w.paid(msf)))

@@ -224,13 +224,18 @@ func (w *world) items(p payouts.Payout) []payouts.Item {
 func (w *world) balances(want map[string]ledger.Amount) {
 	w.t.Helper()
 	for code, amount := range want {
-		b := read(w, func(ctx context.Context, tx *sqldb.Tx) (ledger.Balance, error) {
-			return engine.FindBalance(ctx, tx, ledger.SystemAccountID(code))
-		})
-		if b.Posted() != amount {
-			w.t.Errorf("balance of %s is %d, want %d", code, b.Posted(), amount)
+		if posted := w.posted(code); posted != amount {
+			w.t.Errorf("balance of %s is %d, want %d", code, posted, amount)
 		}
 	}
+}
+
+// posted is the balance of an account on its normal side.
+func (w *world) posted(code string) ledger.Amount {
+	w.t.Helper()
+	return read(w, func(ctx context.Context, tx *sqldb.Tx) (ledger.Balance, error) {
+		return engine.FindBalance(ctx, tx, ledger.SystemAccountID(code))
+	}).Posted()
 }
 
 func (w *world) verify() {

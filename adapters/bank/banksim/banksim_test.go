@@ -158,3 +158,50 @@ func TestStatementRefuses(t *testing.T) {
 		t.Errorf("a foreign account: error is %v", err)
 	}
 }
+
+// TestReport: what the simulated bank reports reads as it was told to say it.
+func TestReport(t *testing.T) {
+	for name, c := range map[string]struct {
+		options banksim.ReportOptions
+		group   payouts.Status
+		said    map[string]payouts.Status
+	}{
+		"accepted": {banksim.ReportOptions{}, payouts.StatusProfile, map[string]payouts.Status{"E1": payouts.StatusProfile, "E2": payouts.StatusProfile}},
+		"partly": {banksim.ReportOptions{Transfers: map[string]banksim.Verdict{"E2": {payouts.StatusRejected, "AC04", "Compte clos"}}}, payouts.StatusPartial,
+			map[string]payouts.Status{"E1": payouts.StatusProfile, "E2": payouts.StatusRejected}},
+		"rejected": {banksim.ReportOptions{Status: payouts.StatusRejected, Reason: "AM05"}, payouts.StatusRejected, map[string]payouts.Status{}},
+		"all of it": {banksim.ReportOptions{Transfers: map[string]banksim.Verdict{"E1": {Status: payouts.StatusCancelled}, "E2": {Status: payouts.StatusRejected}}},
+			payouts.StatusRejected, map[string]payouts.Status{"E1": payouts.StatusCancelled, "E2": payouts.StatusRejected}},
+	} {
+		c.options.ID, c.options.CreatedAt = "RPT-1", now
+		content, err := banksim.Report(pain001(t), c.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := map[string]payouts.Status{}
+		for part, err := range bank.ReadPain002(bytes.NewReader(content), name) {
+			switch {
+			case err != nil:
+				t.Fatalf("%s: %v\n%s", name, err, content)
+			case part.Group != nil:
+				if g := part.Group; g.Status != c.group || g.MessageID != "RPT-1" || g.OriginalMessage != "PO-1" || g.OriginalCount != 2 || g.OriginalSum != 100_50 ||
+					(c.options.Reason != "" && g.Reasons[0].Code != c.options.Reason) {
+					t.Errorf("%s: group is %+v", name, g)
+				}
+			case part.Payment != nil && part.Payment.OriginalPayment != "PO-1":
+				t.Errorf("%s: payment information is %+v", name, part.Payment)
+			case part.Transaction != nil:
+				said[part.Transaction.EndToEndID] = part.Transaction.Status
+				if v := c.options.Transfers[part.Transaction.EndToEndID]; v.Reason != "" && part.Transaction.Reasons[0] != (payouts.StatusReason{Code: v.Reason, Info: v.Info}) {
+					t.Errorf("%s: reasons are %+v", name, part.Transaction.Reasons)
+				}
+			}
+		}
+		if !reflect.DeepEqual(said, c.said) {
+			t.Errorf("%s: %v is said, want %v", name, said, c.said)
+		}
+	}
+	if _, err := banksim.Report(strings.NewReader("<a/>"), banksim.ReportOptions{ID: "R"}); ledger.CodeOf(err) != ledger.CodeInvalid {
+		t.Errorf("a report on no payment file: %v", err)
+	}
+}
