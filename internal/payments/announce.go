@@ -26,7 +26,7 @@ func (s *Service) Announce(ctx context.Context, tx *sqldb.Tx, channel string, he
 		return OutboxRow{}, false, fmt.Errorf("announce heads: %w", err)
 	}
 	now := s.engine.Now()
-	row := OutboxRow{ID: announcementID(heads.Digest()), Kind: OutboxAnnouncement, Channel: channel, Template: templateHeads, Text: text,
+	row := OutboxRow{ID: announcementID(heads.Digest()), Kind: OutboxAnnouncement, Queue: announcements(channel), Channel: channel, Template: templateHeads, Text: text,
 		Status: OutboxPending, NextAttemptAt: now, CreatedAt: now}
 	found, err := outboxRows(ctx, tx, "id = $1", []any{row.ID}, "")
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *Service) Announce(ctx context.Context, tx *sqldb.Tx, channel string, he
 	if len(found) > 0 {
 		return found[0], false, nil
 	}
-	return row, true, s.insertOutbox(ctx, tx, queued{row, announcements(channel)})
+	return row, true, s.insertOutbox(ctx, tx, row)
 }
 
 func announcementID(digest [sha256.Size]byte) uuid.UUID {

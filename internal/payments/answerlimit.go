@@ -68,11 +68,11 @@ func (h handling) answer(ctx context.Context, m InboxMessage, allowed allowance,
 }
 
 // answerOf is what answer says; false: nothing.
-func (h handling) answerOf(m InboxMessage, allowed allowance, template, text, lang string, handled *Handled) (queued, bool) {
+func (h handling) answerOf(m InboxMessage, allowed allowance, template, text, lang string, handled *Handled) (OutboxRow, bool) {
 	switch allowed {
 	case allowNothing:
 		handled.Reason = ReasonAnswerLimit
-		return queued{}, false
+		return OutboxRow{}, false
 	case allowLast:
 		handled.Reason = ReasonLastAnswer
 		s := saying{lang, m.RowID}

@@ -154,9 +154,9 @@ func (h handling) tellBalance(ctx context.Context, m InboxMessage, customer uuid
 		return text, nil
 	}
 	channel := DirectChannel(m.Channel)
-	row := OutboxRow{ID: outboxID(OutboxDirectMessage, templateBalance, m.RowID), Kind: OutboxDirectMessage, Channel: channel, InReplyTo: m.ID,
-		RecipientID: m.AuthorID, Template: templateBalance, Text: text, NextAttemptAt: h.now, CreatedAt: h.now}
-	if err := h.insertOutbox(ctx, h.tx, queued{row, directMessages(channel, m.AuthorID)}); err != nil {
+	row := OutboxRow{ID: outboxID(OutboxDirectMessage, templateBalance, m.RowID), Kind: OutboxDirectMessage, Queue: directMessages(channel, m.AuthorID), Channel: channel,
+		InReplyTo: m.ID, RecipientID: m.AuthorID, Template: templateBalance, Text: text, NextAttemptAt: h.now, CreatedAt: h.now}
+	if err := h.insertOutbox(ctx, h.tx, row); err != nil {
 		return "", err
 	}
 	return s.say(words.balanceInPrivate) + s.number(), nil

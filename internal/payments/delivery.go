@@ -1,11 +1,14 @@
 package payments
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,6 +66,23 @@ func (s *Service) Deliver(ctx context.Context, repliers map[string]Replier, noti
 	return done, nil
 }
 
+// lanesOf returns what can be sent.
+func lanesOf(repliers map[string]Replier, notifier Notifier) []lane {
+	var list []lane
+	for channel := range repliers {
+		for _, kind := range []OutboxKind{OutboxReply, OutboxDirectMessage, OutboxAnnouncement} {
+			list = append(list, lane{channel, kind})
+		}
+	}
+	if notifier != nil {
+		list = append(list, lane{kind: OutboxNotice}) // which has no channel
+	}
+	slices.SortFunc(list, func(a, b lane) int { // so that the statement is the same each time
+		return cmp.Or(cmp.Compare(a.channel, b.channel), cmp.Compare(a.kind, b.kind))
+	})
+	return list
+}
+
 // lane is what a channel counts by itself and can ask to pause: X counts posts and
 // direct messages apart.
 type lane struct {
@@ -116,25 +136,29 @@ const deliverBatch = 8
 // number may mark it. From now on the row is in doubt, should nobody mark it;
 // InDoubt of what is returned says whether it was before.
 func (s *Service) claim(ctx context.Context, repliers map[string]Replier, notifier Notifier, limit int) ([]OutboxRow, error) {
-	channels := make([]string, 0, len(repliers)+1)
-	for channel := range repliers {
-		channels = append(channels, channel)
-	}
-	if notifier != nil {
-		channels = append(channels, "") // a notice has no channel
-	}
+	lanes := lanesOf(repliers, notifier)
 	var claimed []OutboxRow
 	err := s.db.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		claimed = nil
 		now := s.engine.Now()
-		where := tx.AnyText("channel", 1) + ` AND status = 'pending' AND next_attempt_at <= $2 AND NOT EXISTS (
-				SELECT 1 FROM outbox AS e WHERE e.queue = o.queue AND e.status = 'pending' AND (e.created_at, e.id) < (o.created_at, o.id))`
-		args := []any{channels, now}
-		for _, l := range s.pauses.active(now) {
-			where += fmt.Sprintf(" AND NOT (channel = $%d AND kind = $%d)", len(args)+1, len(args)+2)
+		resting := s.pauses.active(now)
+		var parts []string
+		args := []any{now}
+		for _, l := range lanes {
+			if slices.Contains(resting, l) {
+				continue
+			}
+			parts = append(parts, fmt.Sprintf("SELECT * FROM (SELECT o.id, o.next_attempt_at FROM outbox AS o"+` WHERE o.channel = $%d AND o.kind = $%d
+				AND o.status = 'pending' AND o.turn = 1 AND o.next_attempt_at <= $1 AND NOT EXISTS (
+					SELECT 1 FROM outbox AS e WHERE e.queue = o.queue AND e.status = 'pending' AND (e.created_at, e.id) < (o.created_at, o.id))
+				ORDER BY o.next_attempt_at, o.id LIMIT %d) AS lane%d`, len(args)+1, len(args)+2, limit, len(parts)))
 			args = append(args, l.channel, string(l.kind))
 		}
-		due, err := outboxRows(ctx, tx, where, args, fmt.Sprintf(" ORDER BY next_attempt_at, id LIMIT %d", limit))
+		if len(parts) == 0 {
+			return nil
+		}
+		due, err := outboxRows(ctx, tx, fmt.Sprintf("o.id IN (SELECT id FROM (%s) AS due ORDER BY next_attempt_at, id LIMIT %d)", strings.Join(parts, " UNION ALL "), limit),
+			args, " ORDER BY next_attempt_at, id")
 		if err != nil {
 			return err
 		}
@@ -229,7 +253,10 @@ func (s *Service) mark(ctx context.Context, row OutboxRow, m marking) error {
 			WHERE id = $9 AND status = 'pending' AND (attempts = $10 OR $1 = 'sent')`,
 			string(m.status), m.externalID, m.lastError, m.closedAt, m.next, int64(m.attempts), sqldb.Flag(m.inDoubt), nullBytes(m.textHash),
 			row.ID, int64(row.Attempts))
-		return err
+		if err != nil || m.status == OutboxPending {
+			return err
+		}
+		return giveTurn(ctx, tx, row.Queue)
 	})
 	if err != nil {
 		return fmt.Errorf("mark %s %s: %w", row.Kind, row.ID, err)

@@ -49,7 +49,10 @@ func (e eraser) outbox(ctx context.Context) error {
 		_, err = tx.Exec(ctx, `UPDATE outbox SET text = '', last_error = '', recipient_id = $1, queue = CASE WHEN $2 = '' THEN queue ELSE $2 END,
 				status = CASE WHEN status = 'pending' THEN 'dead' ELSE status END, closed_at = COALESCE(closed_at, $3) WHERE id = $4`,
 			recipient, queue, e.engine.Now(), id)
-		return err
+		if err != nil {
+			return err
+		}
+		return giveTurn(ctx, tx, row.Queue)
 	})
 }
 

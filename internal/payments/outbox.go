@@ -41,6 +41,7 @@ const (
 type OutboxRow struct {
 	ID             uuid.UUID
 	Kind           OutboxKind
+	Queue          string // what goes out in order: a conversation, a customer's notices, messages to a user
 	Channel        string // of all but a notice
 	InReplyTo      string // the message that it answers, also where that is by direct message
 	ConversationID string
@@ -81,39 +82,30 @@ func outboxID(kind OutboxKind, template string, about uuid.UUID) uuid.UUID {
 	return uuid.NewSHA1(outboxNamespace, []byte(string(kind)+"\x00"+template+"\x00"+about.String()))
 }
 
-// queued is a row and the queue that it goes last into.
-type queued struct {
-	OutboxRow
-	queue string
-}
-
 // reply answers the message that is being handled.
 func (h handling) reply(ctx context.Context, m InboxMessage, template, text string, o *Order) error {
 	return h.insertOutbox(ctx, h.tx, h.replyOf(m, template, text, o))
 }
 
 // replyOf is the answer to the message that is being handled.
-func (h handling) replyOf(m InboxMessage, template, text string, o *Order) queued {
-	row, queue := answer(m, "handled", m.RowID)
+func (h handling) replyOf(m InboxMessage, template, text string, o *Order) OutboxRow {
+	row := answer(m, "handled", m.RowID)
 	row.Template, row.Text, row.NextAttemptAt, row.CreatedAt = template, text, h.now, h.now
 	if o != nil {
 		row.OrderID = o.ID
 	}
-	return queued{row, queue}
+	return row
 }
 
 // answer begins an answer to m, the way m came: what was written in private is
-// answered in private. what and about name it, once and for ever. It returns the
-// queue that the answer belongs in, too.
-func answer(m InboxMessage, what string, about uuid.UUID) (OutboxRow, string) {
-	row := OutboxRow{Kind: OutboxReply, Channel: m.Channel, InReplyTo: m.ID, ConversationID: m.ConversationID}
-	queue := conversation(m.Channel, m.ConversationID, m.FirstID)
+// answered in private. what and about name it, once and for ever.
+func answer(m InboxMessage, what string, about uuid.UUID) OutboxRow {
+	row := OutboxRow{Kind: OutboxReply, Queue: conversation(m.Channel, m.ConversationID, m.FirstID), Channel: m.Channel, InReplyTo: m.ID, ConversationID: m.ConversationID}
 	if m.Kind == Direct {
-		row.Kind, row.RecipientID = OutboxDirectMessage, m.AuthorID
-		queue = directMessages(m.Channel, m.AuthorID)
+		row.Kind, row.Queue, row.RecipientID = OutboxDirectMessage, directMessages(m.Channel, m.AuthorID), m.AuthorID
 	}
 	row.ID = outboxID(row.Kind, what, about)
-	return row, queue
+	return row
 }
 
 // directMessages is the queue of the direct messages to a user.
@@ -139,16 +131,16 @@ func (s *Service) sayTx(ctx context.Context, tx *sqldb.Tx, o Order, what, text s
 }
 
 func (s *Service) answerTx(ctx context.Context, tx *sqldb.Tx, m InboxMessage, o Order, what, template, text string, now time.Time) error {
-	row, queue := answer(m, what, o.ID)
+	row := answer(m, what, o.ID)
 	row.OrderID, row.Template, row.Text, row.NextAttemptAt, row.CreatedAt = o.ID, template, text, now, now
-	return s.insertOutbox(ctx, tx, queued{row, queue})
+	return s.insertOutbox(ctx, tx, row)
 }
 
 // noticeOf calls the payer to the confirmation page. Its text, with the link and
 // the telephone number, is made when it is sent.
-func noticeOf(o Order, now time.Time) queued {
-	return queued{OutboxRow{ID: outboxID(OutboxNotice, templateNotice, o.ID), Kind: OutboxNotice, CustomerID: o.PayerID,
-		OrderID: o.ID, Template: templateNotice, NextAttemptAt: now, CreatedAt: now}, "customer:" + o.PayerID.String()}
+func noticeOf(o Order, now time.Time) OutboxRow {
+	return OutboxRow{ID: outboxID(OutboxNotice, templateNotice, o.ID), Kind: OutboxNotice, Queue: "customer:" + o.PayerID.String(), CustomerID: o.PayerID,
+		OrderID: o.ID, Template: templateNotice, NextAttemptAt: now, CreatedAt: now}
 }
 
 // conversation is the queue of a reply: those of one conversation go out in order.
@@ -165,22 +157,26 @@ var outboxTable = []sqldb.Column{
 	{Name: "customer_id", Type: "uuid"}, {Name: "order_id", Type: "uuid"}, {Name: "template", Type: "text"}, {Name: "text", Type: "text"},
 	{Name: "status", Type: "text"}, {Name: "attempts", Type: "int8"}, {Name: "next_attempt_at", Type: "timestamptz"},
 	{Name: "created_at", Type: "timestamptz"}, {Name: "closed_at", Type: "timestamptz"}, {Name: "external_id", Type: "text"},
-	{Name: "last_error", Type: "text"}, {Name: "decision", Type: "text"}, {Name: "text_hash", Type: "bytea"},
+	{Name: "last_error", Type: "text"}, {Name: "decision", Type: "text"}, {Name: "text_hash", Type: "bytea"}, {Name: "turn", Type: "int8"},
 }
 
 // insertOutbox puts rows last into their queues, also where the clocks of two nodes
 // disagree on what was said first. What screening does not let out is kept, dead.
-func (s *Service) insertOutbox(ctx context.Context, tx *sqldb.Tx, list ...queued) error {
+func (s *Service) insertOutbox(ctx context.Context, tx *sqldb.Tx, list ...OutboxRow) error {
 	last, err := endsOfQueues(ctx, tx, list)
 	if err != nil {
 		return err
 	}
+	waits := make(map[string]bool, len(last)) // queues in which something is pending
+	for queue, end := range last {
+		waits[queue] = !end.IsZero()
+	}
 	err = tx.Insert(ctx, "outbox", outboxTable, len(list), func(i int) []any {
-		r := list[i].OutboxRow
-		if end := last[list[i].queue]; !r.CreatedAt.After(end) {
+		r := list[i]
+		if end := last[r.Queue]; !r.CreatedAt.After(end) {
 			r.CreatedAt = end.Add(time.Microsecond)
 		}
-		last[list[i].queue] = r.CreatedAt
+		last[r.Queue] = r.CreatedAt
 		r.Status = OutboxPending
 		if r.Decision, r.LastError = screenOutgoing(r); r.Decision == VerdictReject {
 			r.Status, r.ClosedAt = OutboxDead, r.CreatedAt
@@ -189,10 +185,12 @@ func (s *Service) insertOutbox(ctx context.Context, tx *sqldb.Tx, list ...queued
 		if r.Text != "" {
 			r.TextHash = s.TextHash(r.Text)
 		}
-		return []any{r.ID, string(r.Kind), list[i].queue, r.Channel, r.InReplyTo, r.ConversationID, r.RecipientID,
+		turn := !waits[r.Queue]
+		waits[r.Queue] = waits[r.Queue] || r.Status == OutboxPending
+		return []any{r.ID, string(r.Kind), r.Queue, r.Channel, r.InReplyTo, r.ConversationID, r.RecipientID,
 			sqldb.NullUUID(r.CustomerID), sqldb.NullUUID(r.OrderID), r.Template, r.Text,
 			string(r.Status), int64(0), r.NextAttemptAt, r.CreatedAt, r.ClosedAt, "",
-			r.LastError, string(r.Decision), nullBytes(r.TextHash)}
+			r.LastError, string(r.Decision), nullBytes(r.TextHash), sqldb.Flag(turn)}
 	})
 	if err != nil {
 		return fmt.Errorf("put %d rows into the outbox: %w", len(list), err)
@@ -207,13 +205,13 @@ const endsQuery = `SELECT d.name, (SELECT o.created_at FROM outbox AS o WHERE o.
 var endsColumns = []sqldb.Column{{Name: "name", Type: "text"}}
 
 // endsOfQueues returns when the last row was put into each queue that rows go into.
-func endsOfQueues(ctx context.Context, tx *sqldb.Tx, list []queued) (map[string]time.Time, error) {
+func endsOfQueues(ctx context.Context, tx *sqldb.Tx, list []OutboxRow) (map[string]time.Time, error) {
 	last := make(map[string]time.Time, len(list))
 	var queues []string
 	for _, row := range list {
-		if _, known := last[row.queue]; !known {
-			last[row.queue] = time.Time{}
-			queues = append(queues, row.queue)
+		if _, known := last[row.Queue]; !known {
+			last[row.Queue] = time.Time{}
+			queues = append(queues, row.Queue)
 		}
 	}
 	err := tx.EachOfRows(ctx, endsQuery, endsColumns, len(queues), func(i int) []any { return []any{queues[i]} },
@@ -230,7 +228,7 @@ func endsOfQueues(ctx context.Context, tx *sqldb.Tx, list []queued) (map[string]
 	return last, nil
 }
 
-const outboxColumns = `id, kind, channel, in_reply_to, conversation_id, recipient_id, customer_id, order_id, template, text, status, attempts,
+const outboxColumns = `id, kind, queue, channel, in_reply_to, conversation_id, recipient_id, customer_id, order_id, template, text, status, attempts,
 	next_attempt_at, created_at, closed_at, external_id, last_error, in_doubt, COALESCE(decision, ''), text_hash`
 
 func outboxRows(ctx context.Context, tx *sqldb.Tx, where string, args []any, tail string) ([]OutboxRow, error) {
@@ -243,7 +241,7 @@ func outboxRowsBy(ctx context.Context, tx *sqldb.Tx, index, where string, args [
 	err := tx.Each(ctx, "SELECT "+outboxColumns+" FROM outbox AS o"+index+" WHERE "+where+tail, args, func(rows *sqldb.Rows) error {
 		var r OutboxRow
 		var inDoubt int64
-		err := rows.Scan(&r.ID, &r.Kind, &r.Channel, &r.InReplyTo, &r.ConversationID, &r.RecipientID, &r.CustomerID, &r.OrderID, &r.Template, &r.Text,
+		err := rows.Scan(&r.ID, &r.Kind, &r.Queue, &r.Channel, &r.InReplyTo, &r.ConversationID, &r.RecipientID, &r.CustomerID, &r.OrderID, &r.Template, &r.Text,
 			&r.Status, &r.Attempts, &r.NextAttemptAt, &r.CreatedAt, &r.ClosedAt, &r.ExternalID, &r.LastError, &inDoubt, &r.Decision, &r.TextHash)
 		r.InDoubt = inDoubt != 0
 		list = append(list, r)
@@ -358,6 +356,18 @@ func FindOutbox(ctx context.Context, tx *sqldb.Tx, id uuid.UUID) (OutboxRow, err
 	return list[0], nil
 }
 
+// giveTurn lets the first row of a queue go out, after the one before it was closed.
+// Whose turn it is may be said of too many rows, as a claim looks for earlier ones,
+// but never of too few: transactions that put rows in and close them see each other.
+func giveTurn(ctx context.Context, tx *sqldb.Tx, queue string) error {
+	_, err := tx.Exec(ctx, `UPDATE outbox SET turn = 1 WHERE status = 'pending' AND turn = 0
+		AND id = (SELECT o.id FROM outbox AS o WHERE o.queue = $1 AND o.status = 'pending' ORDER BY o.created_at, o.id LIMIT 1)`, queue)
+	if err != nil {
+		return fmt.Errorf("let the next of queue %s go out: %w", queue, err)
+	}
+	return nil
+}
+
 // Resend gives a dead row new tries. Whether an earlier one sent it after all is
 // looked up first where that is in doubt. A row that is not dead is CodeNotFound,
 // one that screening keeps back, or that told a balance, CodeConflict.
@@ -376,7 +386,7 @@ func (s *Service) Resend(ctx context.Context, id uuid.UUID) error {
 		case row.Decision == VerdictReject:
 			return ledger.Errorf(ledger.CodeConflict, "row %s is kept back by screening (%s) and is never sent", id, row.LastError).InField("outbox")
 		}
-		_, err = tx.Exec(ctx, "UPDATE outbox SET status = 'pending', attempts = 0, next_attempt_at = $1, closed_at = NULL WHERE id = $2 AND status = 'dead'", now, id)
+		_, err = tx.Exec(ctx, "UPDATE outbox SET status = 'pending', turn = 1, attempts = 0, next_attempt_at = $1, closed_at = NULL WHERE id = $2 AND status = 'dead'", now, id)
 		if err != nil {
 			return fmt.Errorf("resend %s: %w", id, err)
 		}

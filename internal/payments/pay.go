@@ -65,7 +65,7 @@ func (h handling) pay(ctx context.Context, list []*payment, who parties) error {
 	if err := h.settle(ctx, accepted); err != nil {
 		return err
 	}
-	outgoing := make([]queued, 0, 2*len(orders))
+	outgoing := make([]OutboxRow, 0, 2*len(orders))
 	notes := make([]noted, len(orders))
 	for i, p := range orders {
 		if p.o.State == StateAwaitingConfirmation {
@@ -278,7 +278,7 @@ func (s *Service) hold(ctx context.Context, tx *sqldb.Tx, o *Order, payer Custom
 
 // tell notes what became of a command and returns the answer to it; false: its writer
 // has had enough answers.
-func (h handling) tell(ctx context.Context, p *payment) (queued, bool, error) {
+func (h handling) tell(ctx context.Context, p *payment) (OutboxRow, bool, error) {
 	text := orderText(p.o, h.config, p.replaces)
 	if p.warned {
 		text = saying{p.o.Language, p.m.RowID}.secretPrefix() + text
@@ -289,7 +289,7 @@ func (h handling) tell(ctx context.Context, p *payment) (queued, bool, error) {
 		p.handled.Outcome = OutcomeRejected
 		var err error
 		if allowed, err = h.allowance(ctx, p.m); err != nil {
-			return queued{}, false, err
+			return OutboxRow{}, false, err
 		}
 	}
 	row, told := h.answerOf(p.m, allowed, string(p.o.State), text, p.o.Language, &p.handled)
