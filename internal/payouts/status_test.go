@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"tweetledger/internal/payouts"
 	"tweetledger/internal/sqldb"
 	"tweetledger/internal/sqldb/sqltest"
@@ -353,6 +355,35 @@ func TestReportIsRefused(t *testing.T) {
 			t.Errorf("findings are %+v", w.findings())
 		}
 		w.balances(map[string]ledger.Amount{"payable:acf": 0, "payouts-in-transit": b.Net})
+		w.verify()
+	})
+}
+
+// TestReportAtTheSameTime: of several processes that import one report, one changes the book.
+func TestReportAtTheSameTime(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := twoCharities(t, db)
+		r := w.sent()
+		results := make([]payouts.ReportResult, 4)
+		group, ctx := errgroup.WithContext(t.Context())
+		for i := range results {
+			group.Go(func() (err error) {
+				results[i], err = w.service.ImportReport(ctx, report("R-1", r.Batch, payouts.StatusRejected), "carol")
+				return err
+			})
+		}
+		w.must(group.Wait())
+		rejected, already := 0, 0
+		for _, result := range results {
+			rejected += result.Rejected
+			if result.Already {
+				already++
+			}
+		}
+		if rejected != 2 || already != 3 {
+			t.Errorf("results are %+v", results)
+		}
+		w.balances(map[string]ledger.Amount{"payable:acf": 40_00, "payable:msf": 7_00, "payouts-in-transit": 0})
 		w.verify()
 	})
 }
