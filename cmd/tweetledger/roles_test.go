@@ -273,7 +273,7 @@ var (
 		"balances":     "debits_posted credits_posted debits_pending credits_pending version changed_at closed_debits closed_credits",
 		"account_days": "debits credits", "chart_entries": "number label", "leases": "holder token expires_at done_at", "payout_items": "live",
 		"gathered_days": "credits freed",
-		"customers": "*", "payees": "*", "links": "*", "link_invitations": "*", "messages": "*", "orders": "*", "outbox": "*", "payout_batches": "*", "payouts": "*",
+		"customers":     "*", "payees": "*", "links": "*", "link_invitations": "*", "messages": "*", "orders": "*", "outbox": "*", "payout_batches": "*", "payouts": "*",
 		"enrolments": "*", "one_time_codes": "*", "payee_proposals": "*",
 		"cards": "*", "charges": "*", "disputes": "*", "approvals": "*", "account_invitations": "*", "card_registrations": "*", "card_detachments": "*",
 		"reconciliation_runs": "*", "breaks": "*", "break_proposals": "*",
