@@ -25,7 +25,7 @@ import (
 func (a *app) customerCommand() *cobra.Command {
 	command := &cobra.Command{Use: "customer", Short: "Enrol customers, link their Twitter accounts, set codes, top up wallets"}
 	command.AddCommand(a.customerAddCommand(), a.customerEnrolCommand(), a.customerEnrolmentsCommand(), a.customerVerifyPhoneCommand(), a.customerListCommand(), a.customerShowCommand(), a.customerLinkCommand(),
-		a.customerLinkInviteCommand(), a.customerAccountPageCommand(), a.customerUnlinkCommand(), a.customerCodeCommand(),
+		a.customerLinkInviteCommand(), a.customerAccountPageCommand(), a.customerBankCommand(), a.customerCashOutCommand(), a.customerUnlinkCommand(), a.customerCodeCommand(),
 		a.customerCorrectCommand(), a.customerChangesCommand(), a.customerExportCommand(), a.customerEraseCommand(), a.customerStatusCommand("close", "Close a customer's account, at zero and for ever",
 			"close ends an account whose wallet is empty, nothing on its way included: pay out or\nreverse first. It cannot be opened again; the person may enrol anew.", payments.Closed),
 		a.customerTopUpCommand(), a.customerStatusCommand("block", "Block a customer, who then neither pays nor is paid",
@@ -287,8 +287,9 @@ func (a *app) customerAccountPageCommand() *cobra.Command {
 		Use: "account-page NUMBER", Short: "Make an address under which a customer sees the own account",
 		Long: `account-page prints an address for this customer, and nobody else: hand it over on a way
 on which you know who is there. On the page the customer sees the own cards, registers one
-on the card processor's page and removes one; that takes the secret code. The address is
-good for rules.link_term; a new one ends the one before.`,
+on the card processor's page and removes one, and redeems e-money to the own bank account;
+that takes the secret code. The address is good for rules.link_term; a new one ends the
+one before.`,
 		Example: `  tweetledger customer account-page c-000017`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -120,7 +120,7 @@ func payeeTable(ctx context.Context, tx *sqldb.Tx, today ledger.Date) (reports.T
 			{Name: "twitter", Title: "Twitter", Kind: reports.Text}, {Name: "owed", Title: "Owed", Kind: reports.Money},
 		},
 	}
-	payees, err := payments.ListPayees(ctx, tx, payments.PayeeFilter{Limit: payments.MaxPage})
+	payees, err := payments.ListPayees(ctx, tx, payments.PayeeFilter{Paid: true, Limit: payments.MaxPage})
 	if err != nil {
 		return reports.Table{}, err
 	}

@@ -272,7 +272,7 @@ what the charity has signed: the number stands for just these values.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "approved proposal %d: %s %s has account %s\n", number, payee.Kind, payee.Code, payments.PayableCode(payee.Code))
+			_, err = fmt.Fprintf(a.out, "approved proposal %d: %s %s has account %s\n", number, payee.Kind, payee.Code, payee.AccountCode())
 			return err
 		},
 	}

@@ -121,6 +121,9 @@ func (p *accountPages) ask(ctx context.Context, w http.ResponseWriter, r *http.R
 const (
 	doAddCard    = "add-card"
 	doRemoveCard = "remove-card"
+	doBank       = "bank"
+	doCashOut    = "cash-out" // asks for the code, for this amount to this bank account
+	doConfirm    = "confirm-cash-out"
 )
 
 // post does what a form asks for. What came of it is shown by a GET that a reload repeats
@@ -142,10 +145,27 @@ func (p *accountPages) post(ctx context.Context, w http.ResponseWriter, r *http.
 		if err = ledger.Errorf(ledger.CodeInvalid, "no card is chosen").InField("card"); parseErr == nil {
 			_, err = p.service.RemoveOwnCard(ctx, form, card)
 		}
+	case doBank:
+		_, err = p.service.SetOwnBank(ctx, form, r.PostForm.Get("iban"))
+	case doCashOut:
+		var confirm payments.CashOutPage
+		var amount ledger.Amount
+		if amount, err = p.amount(r); err == nil {
+			confirm, err = p.service.AskCashOut(ctx, form, amount)
+		}
+		if err == nil {
+			p.show(ctx, w, http.StatusOK, p.confirmCashOutPage(confirm, preferred(r)))
+			return
+		}
+	case doConfirm:
+		var amount ledger.Amount
+		if amount, err = p.amount(r); err == nil {
+			_, err = p.service.ConfirmCashOut(ctx, form, amount)
+		}
 	default:
 		err = ledger.Errorf(ledger.CodeInvalid, "the form asks for nothing").InField("form")
 	}
-	if status, ok := statusOf(err); ok {
+	if status, ok := accountStatus(err); ok {
 		p.ask(ctx, w, r, status, err)
 		return
 	}
@@ -154,6 +174,27 @@ func (p *accountPages) post(ctx context.Context, w http.ResponseWriter, r *http.
 		return
 	}
 	http.Redirect(w, r, r.URL.EscapedPath(), http.StatusSeeOther)
+}
+
+// accountStatus is statusOf for what the customer's own page has beside.
+func accountStatus(err error) (int, bool) {
+	switch ledger.CodeOf(err) {
+	case ledger.CodeInsufficientFunds:
+		return http.StatusPaymentRequired, true
+	case ledger.CodeConflict:
+		return http.StatusConflict, true
+	}
+	return statusOf(err)
+}
+
+// amount reads an amount as people write it: "20", "20,50" or "20.50".
+func (p *accountPages) amount(r *http.Request) (ledger.Amount, error) {
+	text := strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(r.PostForm.Get("amount")), "€"))
+	amount, err := ledger.ParseAmount(strings.Replace(text, ",", ".", 1), p.service.Config().Currency)
+	if err != nil {
+		return 0, ledger.Errorf(ledger.CodeInvalid, "this is no amount").InField("amount")
+	}
+	return amount, nil
 }
 
 // comeBack takes back who was at the card processor's page: it is asked what became of

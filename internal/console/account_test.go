@@ -12,6 +12,8 @@ import (
 
 	"tweetledger/internal/payments"
 	"tweetledger/internal/sqldb"
+	"tweetledger/ledger"
+	"tweetledger/ledger/engine"
 )
 
 // account makes the address of a customer's own page.
@@ -319,4 +321,97 @@ func TestOpenAnAccountWithACard(t *testing.T) {
 	if strings.Join(bank.forgotten, " ") != "pm_first pm_third" {
 		t.Errorf("the processor was told to forget %v", bank.forgotten)
 	}
+}
+
+func TestCashOutOnThePage(t *testing.T) {
+	s := newSite(t)
+	address := s.account("c-000001")
+	_, body := s.get(address)
+	wantText(t, body, "Mon compte bancaire", "dans la zone SEPA")
+	if strings.Contains(body, "Enregistrer une carte") || strings.Contains(body, "Récupérer mon argent") {
+		t.Errorf("the page offers what cannot be done:\n%s", body)
+	}
+	for iban, says := range map[string]string{"FR7630006000011234567890188": "Cet IBAN n&#39;est pas valable", "BR1800360305000010009795493C1": "zone SEPA", "": "IBAN"} {
+		r, body := s.fill(address, "do", "bank", "iban", iban, "code", "135790")
+		wantStatus(t, r, http.StatusUnprocessableEntity)
+		wantText(t, body, says)
+	}
+	r, _ := s.fill(address, "do", "bank", "iban", "FR76 3000 6000 0112 3456 7890 189", "code", "000000")
+	wantStatus(t, r, http.StatusForbidden)
+	s.goesTo(s.fill(address, "do", "bank", "iban", "fr76 3000 6000 0112 3456 7890 189", "code", "135790"))
+	_, body = s.get(address)
+	wantText(t, body, "FR76 … 0189", "Récupérer mon argent")
+	if strings.Contains(body, "FR7630006000011234567890189") {
+		t.Error("who only has the address sees the whole IBAN")
+	}
+
+	for amount, status := range map[string]int{"much": http.StatusUnprocessableEntity, "-1": http.StatusUnprocessableEntity, "0": http.StatusUnprocessableEntity, "1e3": http.StatusUnprocessableEntity, "99999999": http.StatusUnprocessableEntity} {
+		r, body := s.fill(address, "do", "cash-out", "amount", amount)
+		wantStatus(t, r, status)
+		wantText(t, body, "Entrez un montant")
+	}
+	r, body = s.fill(address, "do", "cash-out", "amount", "20,50 €")
+	wantStatus(t, r, http.StatusOK)
+	wantText(t, body, "Confirmez le virement", "20,50\u00a0€", "FR7630006000011234567890189")
+	confirm := url.Values{"stamp": {stampOf(t, body)}, "do": {"confirm-cash-out"}, "amount": {"20.50"}, "code": {"135790"}}
+	with := func(name, value string) url.Values {
+		form := url.Values{}
+		for k, v := range confirm {
+			form[k] = v
+		}
+		form.Set(name, value)
+		return form
+	}
+	_, account := s.get(address)
+	for what, c := range map[string]struct {
+		form   url.Values
+		status int
+	}{
+		"another amount":    {with("amount", "200.50"), http.StatusUnprocessableEntity},
+		"the page's stamp":  {with("stamp", stampOf(t, account)), http.StatusUnprocessableEntity},
+		"another code":      {with("code", "135791"), http.StatusForbidden},
+		"no code":           {with("code", ""), http.StatusUnprocessableEntity},
+		"no amount at all":  {with("amount", ""), http.StatusUnprocessableEntity},
+		"more digits still": {with("amount", "20.505"), http.StatusUnprocessableEntity},
+	} {
+		if r, body := s.post(address, c.form); r.StatusCode != c.status {
+			t.Errorf("%s: %d, %.2000s", what, r.StatusCode, body)
+		}
+	}
+	if has := s.wallet(); has != 500_00 {
+		t.Fatalf("the wallet has %d", has)
+	}
+	for range 2 {
+		s.goesTo(s.post(address, confirm))
+	}
+	if has := s.wallet(); has != 479_50 {
+		t.Errorf("the wallet has %d", has)
+	}
+	r, body = s.fill(address, "do", "bank", "iban", "DE89370400440532013000", "code", "135790")
+	wantStatus(t, r, http.StatusConflict)
+	wantText(t, body, "Un virement est en cours")
+	_, body = s.fill(address, "do", "cash-out", "amount", "479.51")
+	r, body = s.post(address, url.Values{"stamp": {stampOf(t, body)}, "do": {"confirm-cash-out"}, "amount": {"479.51"}, "code": {"135790"}})
+	wantStatus(t, r, http.StatusPaymentRequired)
+	wantText(t, body, "n&#39;a pas autant d&#39;argent")
+	for range 9 {
+		s.now = s.now.Add(time.Second)
+		_, body = s.fill(address, "do", "cash-out", "amount", "1")
+		s.goesTo(s.post(address, url.Values{"stamp": {stampOf(t, body)}, "do": {"confirm-cash-out"}, "amount": {"1.00"}, "code": {"135790"}}))
+	}
+	_, body = s.fill(address, "do", "cash-out", "amount", "1")
+	r, body = s.post(address, url.Values{"stamp": {stampOf(t, body)}, "do": {"confirm-cash-out"}, "amount": {"1.00"}, "code": {"135790"}})
+	wantStatus(t, r, http.StatusTooManyRequests)
+	wantText(t, body, "trop de virements")
+}
+
+// wallet returns what the customer has.
+func (s *site) wallet() (has ledger.Amount) {
+	s.t.Helper()
+	must(s.t, s.service.Engine().DB().Read(s.t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+		b, err := engine.FindBalance(ctx, tx, ledger.SystemAccountID(payments.WalletCode("c-000001")))
+		has = b.Posted()
+		return err
+	}))
+	return has
 }

@@ -47,6 +47,41 @@ func (p *accountPages) accountPage(found payments.AccountPage, l string) page {
 		}
 		shown.More = append(shown.More, remove)
 	}
+	shown.More = append(shown.More, p.bankForms(found, l, until)...)
+	return shown
+}
+
+// bankForms ask for the customer's own bank account, and how much is to go there.
+func (p *accountPages) bankForms(found payments.AccountPage, l, until string) []ask {
+	bank := ask{Stamp: found.Stamp, Do: doBank, Title: speak(l, "Mon compte bancaire", "My bank account"),
+		Lead:   speak(l, "Pour récupérer votre argent : un compte à votre nom, dans la zone SEPA.", "To get your money back: an account in your name, in the SEPA area."),
+		Fields: []field{{Name: "iban", Label: "IBAN", Hint: "FR76 3000 6000 0112 3456 7890 189", Type: "text", Autocomplete: "off", Most: mostIBAN}, secretField("bank-code", l)},
+		Button: speak(l, "Enregistrer l'IBAN", "Keep the IBAN"), Until: until}
+	if found.IBAN == "" {
+		return []ask{bank}
+	}
+	bank.Lead = fmt.Sprintf(speak(l, "Votre argent va au compte %s. Pour en changer :", "Your money goes to the account %s. To change it:"), found.IBAN)
+	return []ask{{Stamp: found.Stamp, Do: doCashOut, Title: speak(l, "Récupérer mon argent", "Get my money back"),
+		Lead:   fmt.Sprintf(speak(l, "Sans frais, sur votre compte %s.", "Free of charge, to your account %s."), found.IBAN),
+		Fields: []field{{Name: "amount", Label: speak(l, "Montant en euros", "Amount in euros"), Hint: "20,00", Type: "text", Autocomplete: "off", Most: mostAmount}},
+		Button: speak(l, "Continuer", "Go on"), Until: until}, bank}
+}
+
+// Bounds of the fields.
+const (
+	mostIBAN   = 42 // 34 characters in groups of four
+	mostAmount = 12
+)
+
+// confirmCashOutPage shows this amount to this bank account, and asks for the code.
+func (p *accountPages) confirmCashOutPage(found payments.CashOutPage, l string) page {
+	shown := plainPage(p.bank, l, speak(l, "Confirmez le virement", "Confirm the transfer"),
+		speak(l, "Vérifiez le montant et le compte, puis entrez votre code secret.", "Check the amount and the account, then enter your secret code."))
+	shown.Payment = &paymentShown{AmountLabel: speak(l, "Montant", "Amount"), Amount: amountText(found.Amount, found.Currency, l),
+		PayeeLabel: "IBAN", Payee: found.IBAN, ReferenceLabel: speak(l, "Client", "Customer"), Reference: found.CustomerNumber}
+	shown.Ask = &ask{Stamp: found.Stamp, Do: doConfirm, Button: fmt.Sprintf(speak(l, "Virer %s", "Transfer %s"), amountText(found.Amount, found.Currency, l)),
+		Fields: []field{{Name: "amount", Hidden: true, Value: found.Amount.Format(found.Currency)}, secretField("confirm-code", l)},
+		Until:  fmt.Sprintf(speak(l, "Le formulaire est valable %d minutes.", "The form is good for %d minutes."), int(p.idle.Minutes()))}
 	return shown
 }
 
@@ -130,12 +165,23 @@ func cameBackPage(bank, l string) page {
 // accountProblem is what is said about a form of the own page that was not accepted.
 func accountProblem(err error, l string) string {
 	switch code, field := ledger.CodeOf(err), fieldOf(err); {
+	case code == ledger.CodeInsufficientFunds:
+		return speak(l, "Votre porte-monnaie n'a pas autant d'argent. Rien n'a été viré.", "Your wallet does not have that much money. Nothing was transferred.")
+	case code == ledger.CodeLimitExceeded && field == "cash_out":
+		return speak(l, "Vous avez déjà fait trop de virements aujourd'hui. Réessayez demain.", "You have made too many transfers today. Try again tomorrow.")
+	case code == ledger.CodeConflict:
+		return speak(l, "Un virement est en cours, ou il manque un IBAN à votre nom. Réessayez plus tard ou enregistrez votre IBAN.",
+			"A transfer is on its way, or there is no IBAN in your name. Try again later, or keep your IBAN.")
 	case code == ledger.CodeForbidden:
 		return speak(l, "Rien n'a été changé. Vérifiez votre saisie ou contactez-nous.", "Nothing was changed. Check what you entered, or contact us.")
 	case code == ledger.CodeLimitExceeded:
 		return speak(l, "Trop de cartes ont été essayées. Réessayez demain ou contactez-nous.", "Too many cards were tried. Try again tomorrow, or contact us.")
 	case field == "code":
 		return speak(l, "Le code secret a 6 chiffres.", "The secret code has 6 digits.")
+	case field == "iban":
+		return speak(l, "Cet IBAN n'est pas valable, ou n'est pas dans la zone SEPA. Comparez-le à votre relevé.", "This IBAN is not right, or not in the SEPA area. Compare it with your statement.")
+	case field == "amount":
+		return speak(l, "Entrez un montant comme 20,00, dans la limite de votre porte-monnaie.", "Enter an amount like 20.00, no more than a wallet holds.")
 	case field == "card":
 		return speak(l, "Choisissez l'une de vos cartes.", "Choose one of your cards.")
 	case field == "cards":

@@ -41,6 +41,7 @@ type field struct {
 	Digits                   bool // exactly six
 	Most                     int  // characters
 	Check                    bool // a box to tick
+	Hidden                   bool // goes with the form as it is
 }
 
 // HTMLID returns the field's id on the page.

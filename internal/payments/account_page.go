@@ -36,6 +36,7 @@ type AccountPage struct {
 	// in the last 24 hours.
 	Registration *CardRegistration
 	TakesCards   bool
+	IBAN         string // of the customer's own bank account, masked; empty: none
 	ExpiresAt    time.Time
 	Stamp        string // to come back with a form
 }
@@ -82,7 +83,13 @@ func (s *Service) AccountPage(ctx context.Context, token string) (AccountPage, e
 		if page.Cards, err = findCards(ctx, tx, "customer_id = $1 AND state = 'active'", []any{c.ID}, " ORDER BY created_at, id"); err != nil {
 			return err
 		}
-		page.Registration, err = s.newestRegistration(ctx, tx, c.ID, now)
+		if page.Registration, err = s.newestRegistration(ctx, tx, c.ID, now); err != nil {
+			return err
+		}
+		bank, err := FindPayee(ctx, tx, OwnBankCode(c.Number))
+		if page.IBAN = MaskIBAN(bank.IBAN); ledger.CodeOf(err) == ledger.CodeNotFound {
+			return nil
+		}
 		return err
 	})
 	if err != nil {
@@ -115,38 +122,53 @@ func errNotDone() error {
 }
 
 // authorise returns the customer who has sent a form with the right secret code, and the
-// id of what begins with it. Wrong codes count as they do on the confirmation page.
+// id of what begins with it.
 func (s *Service) authorise(ctx context.Context, r AccountStep) (Customer, uuid.UUID, error) {
+	return s.authoriseFor(ctx, r, func(context.Context, *sqldb.Tx, Customer) (string, error) { return "account", nil })
+}
+
+// authoriseFor is authorise for a form whose stamp is for a purpose.
+func (s *Service) authoriseFor(ctx context.Context, r AccountStep, purpose func(context.Context, *sqldb.Tx, Customer) (string, error)) (Customer, uuid.UUID, error) {
 	if err := validSecret(r.Code); err != nil {
 		return Customer{}, uuid.Nil, err
 	}
 	now := s.engine.Now()
 	var i invitation
 	var c Customer
+	what := ""
 	err := s.db.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) (err error) {
-		i, c, err = customerOfPage(ctx, tx, r.Token, now)
+		if i, c, err = customerOfPage(ctx, tx, r.Token, now); err == nil {
+			what, err = purpose(ctx, tx, c)
+		}
 		return err
 	})
 	if err != nil {
 		return Customer{}, uuid.Nil, err
 	}
-	id, err := s.checkPageStamp("account", i.id, r.Stamp, now)
+	id, err := s.checkPageStamp(what, i.id, r.Stamp, now)
 	if err != nil {
 		return Customer{}, uuid.Nil, err
 	}
-	tried, err := s.tryCode(ctx, c, r.Code)
+	c, err = s.tryOwnCode(ctx, c, r.Code, ActorPage)
+	return c, id, err
+}
+
+// tryOwnCode returns the customer whose secret code this is. Wrong codes count as they do
+// on the confirmation page.
+func (s *Service) tryOwnCode(ctx context.Context, c Customer, code, actor string) (Customer, error) {
+	tried, err := s.tryCode(ctx, c, code)
 	if err != nil {
-		return Customer{}, uuid.Nil, err
+		return Customer{}, err
 	}
 	if !tried.right {
 		if tried.last {
-			s.recordBlock(ctx, c, ActorPage)
+			s.recordBlock(ctx, c, actor)
 		}
-		s.log.InfoContext(ctx, "a form of a customer's own page was refused", "customer", c.Number)
-		return Customer{}, uuid.Nil, errNotDone()
+		s.log.InfoContext(ctx, "what a customer asked for was refused", "customer", c.Number, "actor", actor)
+		return Customer{}, errNotDone()
 	}
+	before := c.secretHash
 	err = s.db.WriteIdempotent(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		before := c.secretHash
 		if c, err = FindCustomerByID(ctx, tx, c.ID); err != nil {
 			return err
 		}
@@ -155,7 +177,7 @@ func (s *Service) authorise(ctx context.Context, r AccountStep) (Customer, uuid.
 		}
 		return secretAccepted(ctx, tx, c.ID)
 	})
-	return c, id, err
+	return c, err
 }
 
 // BeginOwnCard opens the card processor's page for a customer who knows the secret code;

@@ -254,6 +254,14 @@ func (s *Service) SetCustomerStatus(ctx context.Context, number string, status S
 			if err := mustHaveNothingUnclaimed(ctx, tx, c); err != nil {
 				return err
 			}
+			if bank, err := FindPayee(ctx, tx, OwnBankCode(c.Number)); err == nil {
+				err = nothingOnItsWay(ctx, tx, bank)
+				if err != nil {
+					return err
+				}
+			} else if ledger.CodeOf(err) != ledger.CodeNotFound {
+				return err
+			}
 			if err := endCodes(ctx, tx, c.ID, now); err != nil {
 				return err
 			}

@@ -40,7 +40,7 @@ func (s *Service) ExportCustomer(ctx context.Context, out io.Writer, customerNum
 		return fmt.Errorf("export customer %s: %w", clip(customerNumber), err)
 	}
 	e.head()
-	for _, part := range []func(context.Context){e.corrections, e.history, e.accounts, e.cards, e.registrations, e.charges, e.enrolments, e.oneTimeCodes, e.ordersPaid, e.ordersReceived,
+	for _, part := range []func(context.Context){e.corrections, e.history, e.accounts, e.cards, e.registrations, e.bankAccount, e.cashOuts, e.charges, e.enrolments, e.oneTimeCodes, e.ordersPaid, e.ordersReceived,
 		e.messages, e.outgoing, e.approvals, e.statements, e.postings} {
 		part(ctx)
 	}
@@ -113,6 +113,14 @@ func instant(t time.Time) any {
 		return nil
 	}
 	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// date is a day as the export has it: null where there is none.
+func date(d ledger.Date) any {
+	if d.IsZero() {
+		return nil
+	}
+	return d.String()
 }
 
 // identity is an id as the export has it: null where there is none.
@@ -202,6 +210,50 @@ func (e *exporter) cards(ctx context.Context) {
 		return fields{"id": k.ID, "brand": k.Brand, "last_four": k.LastFour, "expires": fmt.Sprintf("%04d-%02d", k.ExpiryYear, k.ExpiryMonth), "country": k.Country,
 			"processor_token": k.Token, "processor_customer": k.Holder, "state": k.State, "default": k.Default,
 			"automatic_top_up_maximum": e.money(k.AutomaticMaximum, e.config.Currency), "created_at": instant(k.CreatedAt), "removed_at": instant(k.RemovedAt)}
+	})
+}
+
+// bankAccount writes the bank account that the customer's money is redeemed to, and what
+// was proposed for it.
+func (e *exporter) bankAccount(ctx context.Context) {
+	list(ctx, e, "bank_accounts", func(ctx context.Context, tx *sqldb.Tx, last *Payee) ([]Payee, error) {
+		if last != nil {
+			return nil, nil
+		}
+		payee, err := FindPayee(ctx, tx, OwnBankCode(e.customer.Number))
+		if ledger.CodeOf(err) == ledger.CodeNotFound {
+			return nil, nil
+		}
+		return []Payee{payee}, err
+	}, func(p Payee) any {
+		return fields{"holder": p.Name, "iban": p.IBAN, "bic": p.BIC, "status": p.Status, "since": instant(p.CreatedAt)}
+	})
+}
+
+// cashOuts writes the transfers with which money was redeemed; "postings" has what left
+// the wallet.
+func (e *exporter) cashOuts(ctx context.Context) {
+	type row struct {
+		endToEnd, name, iban, state, reason string
+		net                                 ledger.Amount
+		currency                            ledger.Currency
+		approved, settled, returned         ledger.Date
+	}
+	list(ctx, e, "cash_outs", func(ctx context.Context, tx *sqldb.Tx, last *row) ([]row, error) {
+		after := ""
+		if last != nil {
+			after = last.endToEnd
+		}
+		return sqldb.Collect(ctx, tx, fmt.Sprintf(`SELECT p.end_to_end_id, p.creditor_name, p.creditor_iban, p.state, p.return_reason, p.net, p.currency, p.approved_on, p.settled_on, p.returned_on
+			FROM payouts AS p JOIN payees AS y ON y.id = p.payee_id WHERE y.code = $1 AND p.end_to_end_id > $2 ORDER BY p.end_to_end_id LIMIT %d`, exportPage),
+			[]any{OwnBankCode(e.customer.Number), after}, func(rows *sqldb.Rows) (row, error) {
+				var r row
+				err := rows.Scan(&r.endToEnd, &r.name, &r.iban, &r.state, &r.reason, &r.net, &r.currency, &r.approved, &r.settled, &r.returned)
+				return r, err
+			})
+	}, func(r row) any {
+		return fields{"end_to_end_id": r.endToEnd, "holder": r.name, "iban": r.iban, "state": r.state, "return_reason": r.reason, "amount": e.money(r.net, r.currency),
+			"approved_on": date(r.approved), "settled_on": date(r.settled), "returned_on": date(r.returned)}
 	})
 }
 

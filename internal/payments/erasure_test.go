@@ -22,7 +22,7 @@ const (
 	chloeBefore = "Chloé Miselle" // before she was married
 )
 
-var planted = []string{chloe, chloeHandle, chloeName, chloeBefore, "Erasmus", newPhone, strings.TrimPrefix(newPhone, "+33"), otherPhone}
+var planted = []string{chloe, chloeHandle, chloeName, chloeBefore, "Erasmus", newPhone, strings.TrimPrefix(newPhone, "+33"), otherPhone, "DE89370400440532013000"}
 
 // everything returns every row of every table as text.
 func (w *world) everything() map[string][]string {
@@ -92,6 +92,10 @@ func (w *world) chloeLives() string {
 	proposed, err := w.ProposeTopUp(w.ctx, c.Number, 60_00, "charge-chloe", "anne", "Mme Erasmus has paid")
 	must(w.t, err)
 	_, err = w.Approve(w.ctx, proposed.Number, "bruno", "seen")
+	must(w.t, err)
+	bank, err := w.ProposeOwnBank(w.ctx, c.Number, "DE89370400440532013000", "", "anne", "account of Mme Erasmus")
+	must(w.t, err)
+	_, err = w.ApprovePayee(w.ctx, bank.Code, bank.Number, "bruno", "Mme Erasmus, DE89370400440532013000")
 	must(w.t, err)
 	paid := func(author, text string, mentions ...payments.Mention) payments.Order {
 		m := w.message(author, text)

@@ -35,6 +35,9 @@ func (s *Service) LinkCustomer(ctx context.Context, channel, userID, handle, cus
 func (s *Service) LinkPayee(ctx context.Context, channel, userID, handle, payeeCode string) error {
 	return s.link(ctx, Link{Channel: channel, UserID: userID, Handle: handle}, func(ctx context.Context, tx *sqldb.Tx, l *Link) error {
 		p, err := FindPayee(ctx, tx, payeeCode)
+		if err == nil && p.Kind == OwnBank {
+			err = ledger.Errorf(ledger.CodeInvalid, "%s is a customer's own bank account, to which nobody pays by tweet", p.Code).InField("payee")
+		}
 		l.PayeeID = p.ID
 		return err
 	})

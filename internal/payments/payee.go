@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,10 +29,10 @@ const (
 type Payee struct {
 	ID        uuid.UUID
 	Code      string    // unique: "acf"
-	Kind      PayeeKind // Charity or Business
+	Kind      PayeeKind // Charity, Business or OwnBank
 	Name      string
 	Status    Status
-	AccountID uuid.UUID // account in the ledger, code PayableCode(Code)
+	AccountID uuid.UUID // account in the ledger, code AccountCode()
 	IBAN      string    // without blanks; empty: nothing can be paid out yet
 	BIC       string    // may be empty
 	// Rhythm counts from Anchor: its day of the week, every second week from it, its
@@ -85,7 +86,9 @@ func (n *NewPayee) normalise() error {
 	switch {
 	case !payeeCodePattern.MatchString(n.Code):
 		return invalid("code", "%q is not a payee code: 1 to 32 of a-z 0-9 -, starting with a letter or digit", clip(n.Code))
-	case n.Kind != Charity && n.Kind != Business:
+	case (n.Kind == OwnBank) != strings.HasPrefix(n.Code, ownBankPrefix):
+		return invalid("code", "codes that begin with %s are those of customers' own bank accounts; \"tweetledger customer bank\" proposes these", ownBankPrefix)
+	case n.Kind != Charity && n.Kind != Business && n.Kind != OwnBank:
 		return invalid("kind", "%q is not a kind of payee; use charity or business", clip(string(n.Kind)))
 	case n.Anchor.Before(ledger.MinEffectiveDate) || ledger.MaxEffectiveDate.Before(n.Anchor):
 		return invalid("anchor", "a rhythm cannot count from %s; give a day between %s and %s", n.Anchor, ledger.MinEffectiveDate, ledger.MaxEffectiveDate)
@@ -139,10 +142,7 @@ func scanPayee(rows *sqldb.Rows) (Payee, error) {
 
 // enrolPayee makes a payee that was approved, and opens its account.
 func (s *Service) enrolPayee(ctx context.Context, tx *sqldb.Tx, p Payee) (Payee, error) {
-	account, err := s.engine.OpenAccountTx(ctx, tx, ledger.Account{
-		ID: ledger.SystemAccountID(PayableCode(p.Code)), Code: PayableCode(p.Code), Name: "Payable " + p.Code, Category: ledger.CharityPayable,
-		Side: ledger.Credit, Currency: s.config.Currency, Shards: payableShards, OpenedAt: p.CreatedAt,
-	})
+	account, err := s.engine.OpenAccountTx(ctx, tx, s.payeeAccount(p))
 	if err != nil {
 		return Payee{}, fmt.Errorf("open the account: %w", err)
 	}
@@ -211,7 +211,9 @@ func FindPayeesByID(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uui
 // PayeeFilter selects a page of payees, in order of their codes.
 type PayeeFilter struct {
 	AfterCode string // empty: from the first
-	Limit     int    // 1 to MaxPage
+	// Paid leaves out customers' own bank accounts: what is left can be paid by tweet.
+	Paid  bool
+	Limit int // 1 to MaxPage
 }
 
 // ListPayees returns a page of payees.
@@ -220,7 +222,11 @@ func ListPayees(ctx context.Context, tx *sqldb.Tx, f PayeeFilter) ([]Payee, erro
 		return nil, err
 	}
 	var list []Payee
-	err := tx.Each(ctx, fmt.Sprintf("SELECT %s FROM payees WHERE code > $1 ORDER BY code LIMIT %d", payeeColumns, f.Limit),
+	paid := ""
+	if f.Paid {
+		paid = " AND kind <> 'customer'"
+	}
+	err := tx.Each(ctx, fmt.Sprintf("SELECT %s FROM payees WHERE code > $1%s ORDER BY code LIMIT %d", payeeColumns, paid, f.Limit),
 		[]any{f.AfterCode}, func(rows *sqldb.Rows) error {
 			p, err := scanPayee(rows)
 			list = append(list, p)

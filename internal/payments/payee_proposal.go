@@ -119,6 +119,9 @@ func (s *Service) ProposePayee(ctx context.Context, n NewPayee, actor, reason st
 	if err := n.normalise(); err != nil {
 		return PayeeProposal{}, err
 	}
+	if n.Kind == OwnBank {
+		return PayeeProposal{}, ledger.Errorf(ledger.CodeInvalid, "a customer's own bank account is proposed with \"tweetledger customer bank\"").InField("kind")
+	}
 	p := PayeeProposal{Code: n.Code, Kind: ProposalEnrolment, New: n.values(s.engine.Today()), ProposedBy: actor, Reason: reason}
 	return s.propose(ctx, p, func(ctx context.Context, tx *sqldb.Tx, p *PayeeProposal) (bool, error) {
 		before, err := FindPayee(ctx, tx, p.Code)
@@ -146,6 +149,9 @@ func (s *Service) ProposePayeeChange(ctx context.Context, code string, change Pa
 			}
 			if err := mayBecome(payee.Status, payee.Code); err != nil {
 				return false, err
+			}
+			if payee.Kind == OwnBank { // at par, and to its holder
+				return false, ledger.Errorf(ledger.CodeForbidden, "%s is a customer's own bank account; \"tweetledger customer bank\" changes it", payee.Code).InField("code")
 			}
 			if p.Old, err = payee.values(ctx, tx); err != nil {
 				return false, err
@@ -330,6 +336,11 @@ func (s *Service) putIntoForce(ctx context.Context, tx *sqldb.Tx, p PayeeProposa
 	n := p.New.payee(p.Code) // what was checked when it was proposed is checked again
 	if err := n.normalise(); err != nil {
 		return err
+	}
+	if n.Kind == OwnBank {
+		if err := mayHaveBank(ctx, tx, p); err != nil {
+			return err
+		}
 	}
 	event := PartyEvent{At: p.DecidedAt, Actor: p.DecidedBy, Event: "enrolled", Reason: clipReason(fmt.Sprintf("proposal %d by %s: %s", p.Number, p.ProposedBy, p.Reason))}
 	if p.Kind == ProposalEnrolment {

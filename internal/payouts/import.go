@@ -74,6 +74,7 @@ func (s *Service) ImportFile(ctx context.Context, file BankFile, actor string, p
 	if err != nil {
 		return imp.results[:imp.completed], errors.Join(err, imp.dropAll(ctx))
 	}
+	s.returnAll(ctx)
 	return imp.results, nil
 }
 

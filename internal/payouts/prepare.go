@@ -80,6 +80,9 @@ func (s *Service) Prepare(ctx context.Context, r PrepareRequest) (PrepareResult,
 	if err := checkActor(r.Actor); err != nil {
 		return PrepareResult{}, err
 	}
+	if _, err := s.ReturnCashOuts(ctx, MaxPage); err != nil {
+		return PrepareResult{}, err
+	}
 	r.ExecutionDate = BusinessDayFrom(r.ExecutionDate)
 	id, err := s.newID()
 	if err != nil {
@@ -256,6 +259,11 @@ func (g *gathering) payout(ctx context.Context, tx *sqldb.Tx, payee payments.Pay
 			return collected{}, false, err
 		}
 	}
+	if payee.Kind == payments.OwnBank {
+		if err := notBackYet(ctx, tx, payee); err != nil {
+			return collected{}, false, err
+		}
+	}
 	terms, err := payments.TermsOf(ctx, tx, []uuid.UUID{payee.ID})
 	if err != nil {
 		return collected{}, false, err
@@ -369,6 +377,9 @@ func counted(n int, kind payments.PayeeKind) string {
 
 // remittance is what the payee reads on the own statement, in the own language.
 func remittance(p collected) string {
+	if p.kind == payments.OwnBank {
+		return p.Batch + ": remboursement de monnaie électronique"
+	}
 	text := fmt.Sprintf("%s: %s jusqu'au %s, commission %s %s", p.Batch, counted(p.Donations, p.kind), p.until, p.Commission.Format(p.Currency), p.Currency)
 	if p.VAT > 0 {
 		text += fmt.Sprintf(", TVA %s %s", p.VAT.Format(p.Currency), p.Currency)

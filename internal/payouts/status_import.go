@@ -69,6 +69,7 @@ func (s *Service) ImportReport(ctx context.Context, file StatusReport, actor str
 	if err != nil {
 		return ReportResult{}, err
 	}
+	s.returnAll(ctx)
 	r := imp.result
 	s.log.InfoContext(ctx, "payment report imported", "report", r.MessageID, "batch", r.Batch, "already", r.Already, "accepted", r.Accepted, "rejected", r.Rejected,
 		"refused", len(r.Refused), "findings", len(r.Findings), "actor", actor)
