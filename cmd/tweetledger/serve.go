@@ -283,7 +283,10 @@ func (w worker) start(ctx context.Context, group *errgroup.Group) {
 	every := func(interval time.Duration, what string, work func(context.Context) (int, error)) {
 		group.Go(func() error { return w.repeat(ctx, interval, nil, what, work) })
 	}
-	every(outboxInterval, "deliver replies and notices", w.deliver)
+	if w.client != nil {
+		every(outboxInterval, "deliver replies", w.deliverReplies)
+	}
+	every(outboxInterval, "deliver notices", w.deliverNotices)
 	group.Go(func() error { return w.handleInbox(ctx) })
 	every(sweepInterval, "expire orders", func(ctx context.Context) (int, error) { return w.service.ExpireOrders(ctx, workBatch) })
 	every(sweepInterval, "expire enrolments", func(ctx context.Context) (int, error) { return w.service.ExpireEnrolments(ctx, workBatch) })
@@ -366,12 +369,31 @@ func (w worker) repeat(ctx context.Context, interval time.Duration, woken <-chan
 	}
 }
 
+// deliver sends what is due.
 func (w worker) deliver(ctx context.Context) (int, error) {
-	repliers := map[string]payments.Replier{}
+	replies := 0
 	if w.client != nil {
-		repliers[twitter.Channel], repliers[twitter.ChannelDirect] = w.client, w.client
+		var err error
+		if replies, err = w.deliverReplies(ctx); err != nil {
+			return replies, err
+		}
 	}
-	done, err := w.service.Deliver(ctx, repliers, w.notifier, workBatch)
+	notices, err := w.deliverNotices(ctx)
+	return replies + notices, err
+}
+
+// deliverReplies and deliverNotices work beside each other: a gateway that is slow or
+// away holds up no replies, and X no notices.
+func (w worker) deliverReplies(ctx context.Context) (int, error) {
+	return w.deliverBy(ctx, map[string]payments.Replier{twitter.Channel: w.client, twitter.ChannelDirect: w.client}, nil)
+}
+
+func (w worker) deliverNotices(ctx context.Context) (int, error) {
+	return w.deliverBy(ctx, nil, w.notifier)
+}
+
+func (w worker) deliverBy(ctx context.Context, repliers map[string]payments.Replier, notifier payments.Notifier) (int, error) {
+	done, err := w.service.Deliver(ctx, repliers, notifier, workBatch)
 	if w.outbox != nil {
 		w.outbox.delivered(done)
 	}

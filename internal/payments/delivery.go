@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"tweetledger/internal/sqldb"
 )
 
@@ -28,8 +30,8 @@ type Delivered struct {
 // sent at least once: should the process end between sending and marking, it is
 // sent again with the same id and the word that it is in doubt, upon which a channel
 // looks for it first. What is missing (a channel without replier, a nil notifier)
-// stays for a process that has it. Rows of one conversation are sent in order. A
-// channel that says to come back later is left alone until then. Failures to send
+// stays for a process that has it. Rows of one conversation are sent in order, notices
+// to several customers at the same time: notifier must allow that. A channel that says to come back later is left alone until then. Failures to send
 // are recorded and counted, not returned.
 func (s *Service) Deliver(ctx context.Context, repliers map[string]Replier, notifier Notifier, limit int) (Delivered, error) {
 	var done Delivered
@@ -51,19 +53,54 @@ func (s *Service) Deliver(ctx context.Context, repliers map[string]Replier, noti
 		if len(claimed) == 0 {
 			return done, nil
 		}
-		for _, row := range claimed {
-			if until := s.pauses.until(row.lane()); s.engine.Now().Before(until) {
-				err = s.giveBack(ctx, row, until)
-			} else {
-				err = s.deliver(ctx, row, repliers, notifier, &done)
-			}
-			if err != nil {
-				return done, err
-			}
+		if err := s.deliverClaimed(ctx, claimed, repliers, notifier, &done); err != nil {
+			return done, err
 		}
 		sent += len(claimed)
 	}
 	return done, nil
+}
+
+// deliverClaimed sends rows, of which no two are of one queue: notices all at once,
+// since a telephone waits for no other; what goes through a channel lane by lane,
+// each row after the other, so that a channel can stop the next one.
+func (s *Service) deliverClaimed(ctx context.Context, claimed []OutboxRow, repliers map[string]Replier, notifier Notifier, done *Delivered) error {
+	var parts [][]OutboxRow
+	of := map[lane]int{}
+	for _, row := range claimed {
+		at, known := of[row.lane()]
+		if !known || row.Kind == OutboxNotice {
+			at = len(parts)
+			of[row.lane()], parts = at, append(parts, nil)
+		}
+		parts[at] = append(parts[at], row)
+	}
+	counts := make([]Delivered, len(parts))
+	one := func(i int) error {
+		for _, row := range parts[i] {
+			var err error
+			if until := s.pauses.until(row.lane()); s.engine.Now().Before(until) {
+				err = s.giveBack(ctx, row, until)
+			} else {
+				err = s.deliver(ctx, row, repliers, notifier, &counts[i])
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var group errgroup.Group
+	for i := range parts[1:] {
+		group.Go(func() error { return one(i + 1) })
+	}
+	err := errors.Join(one(0), group.Wait())
+	for _, part := range counts {
+		done.Sent += part.Sent
+		done.Retried += part.Retried
+		done.Dead += part.Dead
+	}
+	return err
 }
 
 // lanesOf returns what can be sent.
@@ -131,7 +168,7 @@ func (p *pauses) active(now time.Time) []lane {
 const deliverBatch = 8
 
 // claim takes rows that are due and first in their queue. Their next attempt is
-// put off by the lease, which is longer for each since they are sent one after
+// put off by the lease, which is longer for each since they may be sent one after
 // the other; attempts says who owns the row: only the claim with the newest
 // number may mark it. From now on the row is in doubt, should nobody mark it;
 // InDoubt of what is returned says whether it was before.
