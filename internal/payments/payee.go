@@ -212,8 +212,11 @@ func FindPayeesByID(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID) (map[uui
 type PayeeFilter struct {
 	AfterCode string // empty: from the first
 	// Paid leaves out customers' own bank accounts: what is left can be paid by tweet.
-	Paid  bool
-	Limit int // 1 to MaxPage
+	Paid bool
+	// SkipIdle leaves out customers' own bank accounts that are owed nothing: there may be
+	// one for each customer.
+	SkipIdle bool
+	Limit    int // 1 to MaxPage
 }
 
 // ListPayees returns a page of payees.
@@ -222,11 +225,14 @@ func ListPayees(ctx context.Context, tx *sqldb.Tx, f PayeeFilter) ([]Payee, erro
 		return nil, err
 	}
 	var list []Payee
-	paid := ""
+	which := ""
 	if f.Paid {
-		paid = " AND kind <> 'customer'"
+		which = " AND kind <> 'customer'"
 	}
-	err := tx.Each(ctx, fmt.Sprintf("SELECT %s FROM payees WHERE code > $1%s ORDER BY code LIMIT %d", payeeColumns, paid, f.Limit),
+	if f.SkipIdle { // of an account with several shards that is owed something, at least one has more credits
+		which += " AND (kind <> 'customer' OR EXISTS (SELECT 1 FROM accounts AS a JOIN balances AS n ON n.account_no = a.no WHERE a.id = payees.account_id AND n.credits_posted > n.debits_posted))"
+	}
+	err := tx.Each(ctx, fmt.Sprintf("SELECT %s FROM payees WHERE code > $1%s ORDER BY code LIMIT %d", payeeColumns, which, f.Limit),
 		[]any{f.AfterCode}, func(rows *sqldb.Rows) error {
 			p, err := scanPayee(rows)
 			list = append(list, p)

@@ -219,7 +219,7 @@ func (g *gathering) eachPayee(ctx context.Context, tx *sqldb.Tx, visit func(paym
 		return nil
 	}
 	for after := ""; ; {
-		page, err := payments.ListPayees(ctx, tx, payments.PayeeFilter{AfterCode: after, Limit: MaxPage})
+		page, err := payments.ListPayees(ctx, tx, payments.PayeeFilter{AfterCode: after, SkipIdle: true, Limit: MaxPage})
 		if err != nil {
 			return err
 		}
