@@ -1,6 +1,7 @@
 package twitter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,11 @@ const (
 	// ownPages bounds the search for one own post: 3,200 posts are as far back as X
 	// lets anybody read. Source: X API, GET /2/users/{id}/tweets.
 	ownPages = 32
+	// ownReach is how many posts read say that there may be more than X shows: some of the
+	// 3,200 may be deleted.
+	ownReach = 3_000
+	// answerPages bounds the search of one conversation for our own answers.
+	answerPages = 5
 	// ownSkew is how much X's clock may be behind ours.
 	ownSkew = time.Minute
 )
@@ -67,18 +73,35 @@ func (p ownPost) answers() string {
 }
 
 // findOwn looks for something outgoing among the posts of the bank's account that
-// are not older than it. It returns the id, or "" where it is not there.
+// are not older than it, and where X shows no more of these, by a search of the
+// conversation. It returns the id, or "" where it is not there.
 func (c *Client) findOwn(ctx context.Context, out payments.Outgoing) (string, error) {
 	own, err := c.ownID(ctx)
 	if err != nil {
 		return "", err
 	}
-	query := url.Values{"tweet.fields": {"referenced_tweets,note_tweet"}, "max_results": {strconv.Itoa(pageSize)}}
+	query := url.Values{}
 	if !out.Since.IsZero() {
 		query.Set("start_time", out.Since.Add(-ownSkew).UTC().Format(time.RFC3339))
 	}
-	what := call{endpoint: endpointTimeline, method: http.MethodGet, path: "/2/users/" + own + "/tweets", query: query, token: c.opts.UserToken}
-	for range ownPages {
+	timeline := call{endpoint: endpointTimeline, method: http.MethodGet, path: "/2/users/" + own + "/tweets", query: query, token: c.opts.UserToken}
+	id, read, err := c.findAmong(ctx, timeline, "pagination_token", ownPages, out)
+	if id != "" || err != nil || read < ownReach || out.InReplyTo == "" {
+		return id, err
+	}
+	conversation := cmp.Or(out.ConversationID, out.InReplyTo)
+	search := call{endpoint: endpointSearch, method: http.MethodGet, path: "/2/tweets/search/recent",
+		query: url.Values{"query": {"conversation_id:" + conversation + " from:" + own}}, token: c.opts.AppToken}
+	id, _, err = c.findAmong(ctx, search, "next_token", answerPages, out)
+	return id, err
+}
+
+// findAmong looks for something outgoing among the posts that a call returns in pages.
+// It returns its id, or "", and how many posts it has read.
+func (c *Client) findAmong(ctx context.Context, what call, next string, pages int, out payments.Outgoing) (id string, read int, err error) {
+	what.query.Set("tweet.fields", "referenced_tweets,note_tweet")
+	what.query.Set("max_results", strconv.Itoa(pageSize))
+	for range pages {
 		var page struct {
 			Data []json.RawMessage `json:"data"`
 			Meta struct {
@@ -86,9 +109,10 @@ func (c *Client) findOwn(ctx context.Context, out payments.Outgoing) (string, er
 			} `json:"meta"`
 		}
 		if err := c.do(ctx, what, &page); err != nil {
-			return "", fmt.Errorf("looking for an own post: %w", err)
+			return "", read, fmt.Errorf("looking for an own post: %w", err)
 		}
 		for _, raw := range page.Data {
+			read++
 			var p ownPost
 			if err := json.Unmarshal(raw, &p); err != nil {
 				c.unreadable(ctx, "own posts", raw, err)
@@ -96,15 +120,15 @@ func (c *Client) findOwn(ctx context.Context, out payments.Outgoing) (string, er
 			}
 			c.noteRead(resourcePost, "own posts", string(p.ID), time.Time{})
 			if p.answers() == out.InReplyTo && sameWords(p.words(), out.Text) {
-				return string(p.ID), nil
+				return string(p.ID), read, nil
 			}
 		}
 		if page.Meta.NextToken == "" {
-			return "", nil
+			break
 		}
-		query.Set("pagination_token", page.Meta.NextToken)
+		what.query.Set(next, page.Meta.NextToken)
 	}
-	return "", nil
+	return "", read, nil
 }
 
 // ownID returns the numeric id of the bank's account, as X knows whose token we

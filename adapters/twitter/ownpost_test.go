@@ -63,6 +63,32 @@ func TestWhatIsInDoubtIsLookedFor(t *testing.T) {
 	w.wantReplies(out.InReplyTo, 2)
 }
 
+// TestWhatIsFarBackIsFoundInItsConversation: X shows the newest 3,200 posts of an
+// account, and an account that answers many has soon said more than that.
+func TestWhatIsFarBackIsFoundInItsConversation(t *testing.T) {
+	w := newWorld(t)
+	out := w.answering("Bien reçu : 20,00 €. Réf. 44B5BCB2")
+	first, err := w.client.Reply(w.ctx, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3_300 {
+		w.sim.Tweet(bankID, fmt.Sprint("Réponse ", i))
+	}
+	w.clock.advance(time.Hour)
+	out.InDoubt = true
+	if again, err := w.client.Reply(w.ctx, out); err != nil || again != first {
+		t.Fatalf("sent %q again as %q, %v", first, again, err)
+	}
+	w.wantReplies(out.InReplyTo, 1)
+	lost := w.answering("Bien reçu : 21,00 €. Réf. 55B5BCB2")
+	lost.Since, lost.InDoubt = out.Since, true
+	if id, err := w.client.Reply(w.ctx, lost); err != nil || id == "" {
+		t.Fatalf("what never went out: %q, %v", id, err)
+	}
+	w.wantReplies(lost.InReplyTo, 1)
+}
+
 // TestDuplicatesAreOurOwn: X refuses what an attempt that we know nothing of has
 // published.
 func TestDuplicatesAreOurOwn(t *testing.T) {

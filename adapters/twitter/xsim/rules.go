@@ -127,7 +127,7 @@ func (s *Server) holds(term string, t *tweet) bool {
 	}
 	switch key {
 	case "from":
-		return t.authorID == s.userID(arg)
+		return t.authorID == arg || t.authorID == s.userID(arg) // X takes ids and names
 	case "to":
 		return t.inReplyToID != "" && t.inReplyToID == s.userID(arg)
 	case "lang":
