@@ -31,7 +31,7 @@ func (s *soak) judge() {
 			var deletedAt time.Time
 			var text int
 			err := rows.Scan(&firstID, &deletedAt, &text)
-			if say := s.told[firstID]; text == 1 && (!deletedAt.IsZero() || say != nil && say.deleted && say.hooked) {
+			if say := s.told[firstID]; text == 1 && (!deletedAt.IsZero() || say != nil && say.deleted && s.sim.DeletionTaken(say.lastID)) {
 				s.t.Errorf("the text of tweet %s, which was deleted, is still here", firstID)
 			}
 			return err
@@ -90,11 +90,16 @@ func (s *soak) judgeReconciliation(history string) {
 	}
 }
 
-// judgeOrders wants exactly one order of a command, whatever happened to its tweet.
+// judgeOrders wants exactly one order of a command, whatever happened to its tweet. An
+// edit voids the order of the version before, unless that was rejected.
 func (s *soak) judgeOrders(say *soakTweet, orders []payments.Order) {
+	latest := 0
+	for _, o := range orders {
+		latest = max(latest, o.Version)
+	}
 	var alive []payments.Order
 	for _, o := range orders {
-		if o.State != payments.StateVoided {
+		if o.State != payments.StateVoided && (o.State != payments.StateRejected || o.Version == latest) {
 			alive = append(alive, o)
 		}
 	}

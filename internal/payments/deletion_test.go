@@ -92,6 +92,42 @@ func TestDeletionOfOneVersionDeletesVersionsToCome(t *testing.T) {
 	}
 }
 
+// TestDeletionTakesOtherVersionsWithIt: the last version was deleted before it came. In
+// whatever order the versions come, none keeps its text.
+func TestDeletionTakesOtherVersionsWithIt(t *testing.T) {
+	for name, come := range map[string]func(w *world, first, last payments.Message){
+		"one after the other": func(w *world, first, last payments.Message) {
+			w.take(first)
+			w.take(last)
+		},
+		"the last one first": func(w *world, first, last payments.Message) {
+			w.take(last)
+			w.take(first)
+		},
+		"together": func(w *world, first, last payments.Message) {
+			for _, received := range w.ReceiveAll(w.ctx, []payments.Message{first, last}) {
+				must(w.t, received.Err)
+			}
+			_, err := w.HandlePending(w.ctx, 10)
+			must(w.t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, w *world) {
+				first := w.message(marie, toYoann)
+				last := edited(first, 1, toYoann)
+				w.delete(payments.Deletion{Channel: channel, ID: last.ID, AuthorID: marie})
+				come(w, first, last)
+				for _, m := range []payments.Message{first, last} {
+					if row := w.inboxRow(m); row.HasText || row.DeletedAt.IsZero() {
+						t.Errorf("version %d is kept as %+v", m.Version, row)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestDeletionOfSomebodyElseChangesNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		early, here := w.message(marie, toYoann), w.message(marie, toYoann)

@@ -129,6 +129,23 @@ func (s *Service) store(ctx context.Context, tx *sqldb.Tx, list []*incoming, now
 	for _, m := range fresh {
 		m.New = n > 0
 	}
+	return deleteChains(ctx, tx, fresh)
+}
+
+// deleteChains has a deletion that was known before its message came take the other
+// versions with it: those that were here, and those that came in between. What is not
+// handled yet is purged as soon as it is.
+func deleteChains(ctx context.Context, tx *sqldb.Tx, fresh []*incoming) error {
+	for _, m := range fresh {
+		if m.deletedAt.IsZero() {
+			continue
+		}
+		var open []uuid.UUID
+		c := editChain{channel: m.Channel, firstID: m.FirstID, authorID: m.AuthorID}
+		if _, err := c.delete(ctx, tx, Deletion{At: m.deletedAt}, &open); err != nil {
+			return fmt.Errorf("delete the other versions of message %s: %w", m.Message.ID, err)
+		}
+	}
 	return nil
 }
 

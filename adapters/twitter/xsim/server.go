@@ -67,7 +67,9 @@ type Server struct {
 	joined    chan struct{} // closed and made anew when a stream connects
 	directs   []*direct     // oldest first
 	webhook   *webhook      // nil: none is registered
-	workers   sync.WaitGroup
+	// deletionsTaken are the ids of deleted tweets that the webhook was told of.
+	deletionsTaken map[string]bool
+	workers        sync.WaitGroup
 }
 
 // account is a user with what happened to the account.
@@ -94,7 +96,7 @@ func New(opts Options) *Server {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{
+	s := &Server{deletionsTaken: map[string]bool{},
 		opts: opts, closed: make(chan struct{}), users: map[string]*account{}, handles: map[string]string{},
 		tweets: map[string]*tweet{}, written: map[string]bool{}, listeners: map[*subscriber]bool{}, watchers: map[*subscriber]bool{}, joined: make(chan struct{}),
 		faults: faults{failures: map[Endpoint]*Failure{}},

@@ -51,8 +51,14 @@ const (
 // webhook is a registered address.
 type webhook struct {
 	config WebhookConfig
-	queue  chan []byte
-	kept   [][]byte // the newest deliveries, the oldest first
+	queue  chan delivery
+	kept   []delivery // the newest ones, the oldest first
+}
+
+// delivery is an event on its way.
+type delivery struct {
+	body    []byte
+	deleted string // id of the tweet whose deletion it is; empty: another event
 }
 
 // Subscribe registers a webhook once it has answered a challenge-response check. From
@@ -68,7 +74,7 @@ func (s *Server) Subscribe(ctx context.Context, config WebhookConfig) error {
 	if err := challenge(ctx, config); err != nil {
 		return fmt.Errorf("the webhook %s does not pass the challenge-response check: %w", config.URL, err)
 	}
-	hook := &webhook{config: config, queue: make(chan []byte, webhookQueue)}
+	hook := &webhook{config: config, queue: make(chan delivery, webhookQueue)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.webhook != nil {
@@ -125,29 +131,37 @@ func (s *Server) Replay() {
 	if s.webhook == nil {
 		return
 	}
-	for _, body := range slices.Clone(s.webhook.kept) {
-		s.webhook.send(body)
+	for _, d := range slices.Clone(s.webhook.kept) {
+		s.webhook.send(d)
 	}
 }
 
-func (h *webhook) send(body []byte) {
+func (h *webhook) send(d delivery) {
 	select {
-	case h.queue <- body:
+	case h.queue <- d:
 	default: // too slow: lost, as with X
 	}
 }
 
-// enqueue delivers an event. s.mu is held.
-func (s *Server) enqueue(event map[string]any, twice bool) {
-	body := bytes.TrimSpace(line(event))
+// enqueue delivers an event, which may be the deletion of a tweet. s.mu is held.
+func (s *Server) enqueue(event map[string]any, deleted string, twice bool) {
+	d := delivery{body: bytes.TrimSpace(line(event)), deleted: deleted}
 	h := s.webhook
-	if h.kept = append(h.kept, body); len(h.kept) > webhookKept {
+	if h.kept = append(h.kept, d); len(h.kept) > webhookKept {
 		h.kept = h.kept[1:]
 	}
-	h.send(body)
+	h.send(d)
 	if twice {
-		h.send(body)
+		h.send(d)
 	}
+}
+
+// DeletionTaken reports whether the webhook has taken the deletion of a tweet, by the
+// id of the version that was deleted.
+func (s *Server) DeletionTaken(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.deletionsTaken[id]
 }
 
 // work delivers until the server is closed.
@@ -160,8 +174,8 @@ func (s *Server) work(h *webhook) {
 	}()
 	for {
 		select {
-		case body := <-h.queue:
-			s.push(ctx, h, body)
+		case d := <-h.queue:
+			s.push(ctx, h, d)
 		case <-ctx.Done():
 			return
 		}
@@ -169,7 +183,7 @@ func (s *Server) work(h *webhook) {
 }
 
 // push makes one delivery, again while it is not answered with 200.
-func (s *Server) push(ctx context.Context, h *webhook, body []byte) {
+func (s *Server) push(ctx context.Context, h *webhook, d delivery) {
 	s.mu.Lock()
 	forge := s.faults.forge > 0
 	if forge {
@@ -177,11 +191,16 @@ func (s *Server) push(ctx context.Context, h *webhook, body []byte) {
 	}
 	s.mu.Unlock()
 	if forge {
-		status, err := post(ctx, h.config, body, Sign(h.config.Secret+"?", body))
+		status, err := post(ctx, h.config, d.body, Sign(h.config.Secret+"?", d.body))
 		s.opts.Log.InfoContext(ctx, "sent a forged delivery", "status", status, "error", err)
 	}
 	for try := 1; try <= webhookTries; try++ {
-		status, err := post(ctx, h.config, body, Sign(h.config.Secret, body))
+		status, err := post(ctx, h.config, d.body, Sign(h.config.Secret, d.body))
+		if status == http.StatusOK && d.deleted != "" {
+			s.mu.Lock()
+			s.deletionsTaken[d.deleted] = true
+			s.mu.Unlock()
+		}
 		if status == http.StatusOK || ctx.Err() != nil {
 			return
 		}
@@ -237,11 +256,11 @@ func (s *Server) notifyPost(t *tweet) {
 		s.faults.deliver2--
 	}
 	if config.Shape == ShapeAccount {
-		s.enqueue(map[string]any{"for_user_id": config.UserID, "tweet_create_events": []any{s.oldStatus(t)}}, twice)
+		s.enqueue(map[string]any{"for_user_id": config.UserID, "tweet_create_events": []any{s.oldStatus(t)}}, "", twice)
 		return
 	}
 	v := s.allFields()
-	s.enqueue(s.activity("post.mention.create", config.UserID, v.render(t), s.includes(v, t)), twice)
+	s.enqueue(s.activity("post.mention.create", config.UserID, v.render(t), s.includes(v, t)), "", twice)
 }
 
 // notifyDeletion delivers the deletion of a tweet. s.mu is held.
@@ -250,9 +269,9 @@ func (s *Server) notifyDeletion(t *tweet) {
 	case s.webhook == nil:
 	case s.webhook.config.Shape == ShapeAccount:
 		s.enqueue(map[string]any{"for_user_id": t.authorID, "tweet_delete_events": []any{map[string]any{
-			"status": map[string]string{"id": t.id, "user_id": t.authorID}, "timestamp_ms": strconv.FormatInt(s.opts.Clock().UnixMilli(), 10)}}}, false)
+			"status": map[string]string{"id": t.id, "user_id": t.authorID}, "timestamp_ms": strconv.FormatInt(s.opts.Clock().UnixMilli(), 10)}}}, t.id, false)
 	default:
-		s.enqueue(s.activity("post.delete", t.authorID, map[string]string{"id": t.id, "author_id": t.authorID}, nil), false)
+		s.enqueue(s.activity("post.delete", t.authorID, map[string]string{"id": t.id, "author_id": t.authorID}, nil), t.id, false)
 	}
 }
 
@@ -272,10 +291,10 @@ func (s *Server) notifyDirect(d *direct) {
 	payload := map[string]any{"direct_message_events": []any{event}, "users": users}
 	if s.webhook.config.Shape == ShapeAccount {
 		payload["for_user_id"] = d.to
-		s.enqueue(payload, false)
+		s.enqueue(payload, "", false)
 		return
 	}
-	s.enqueue(s.activity("dm.received", d.to, payload, nil), false)
+	s.enqueue(s.activity("dm.received", d.to, payload, nil), "", false)
 }
 
 func oldMentions(mentions []mention) []map[string]any {
