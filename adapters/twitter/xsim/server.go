@@ -96,10 +96,10 @@ func New(opts Options) *Server {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{deletionsTaken: map[string]bool{},
+	s := &Server{
 		opts: opts, closed: make(chan struct{}), users: map[string]*account{}, handles: map[string]string{},
 		tweets: map[string]*tweet{}, written: map[string]bool{}, listeners: map[*subscriber]bool{}, watchers: map[*subscriber]bool{}, joined: make(chan struct{}),
-		faults: faults{failures: map[Endpoint]*Failure{}},
+		deletionsTaken: map[string]bool{}, faults: faults{failures: map[Endpoint]*Failure{}},
 	}
 	s.mux = s.routes()
 	return s
