@@ -39,6 +39,9 @@ func (e *Engine) BeCautious() { e.caution.Store(1 << 32) }
 // SealedPostings is the query that reads all sealed postings.
 const SealedPostings = sealedPostings
 
+// ProvedHolds is the query that reads all holds with what was posted of them.
+func ProvedHolds(tx *sqldb.Tx) string { return provedHolds(tx) }
+
 // MergeCandidates returns the pages that a list looks at, of those sealed, which are
 // found some at a time, and those that wait.
 func MergeCandidates(ctx context.Context, sealed, waiting []int64) ([]int64, error) {

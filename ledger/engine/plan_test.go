@@ -46,13 +46,13 @@ func TestNewPostingsAreCheckedByIndex(t *testing.T) {
 	}
 }
 
-// Verify must read a large book in the order in which it lies on the disk.
-func TestSealedPostingsAreReadPageByPage(t *testing.T) {
-	w := newWorld(t, sqltest.SQLite(t))
+// planOf returns how SQLite carries a query out.
+func (w *world) planOf(query func(tx *sqldb.Tx) string) string {
+	w.t.Helper()
 	var plan []string
 	w.read(func(ctx context.Context, tx *sqldb.Tx) error {
 		plan = nil
-		return tx.Each(ctx, "EXPLAIN QUERY PLAN "+engine.SealedPostings, nil, func(rows *sqldb.Rows) error {
+		return tx.Each(ctx, "EXPLAIN QUERY PLAN "+query(tx), nil, func(rows *sqldb.Rows) error {
 			var id, parent, unused int64
 			var step string
 			err := rows.Scan(&id, &parent, &unused, &step)
@@ -60,7 +60,22 @@ func TestSealedPostingsAreReadPageByPage(t *testing.T) {
 			return err
 		})
 	})
-	if steps := strings.Join(plan, "; "); !strings.HasPrefix(steps, "SCAN g; ") || !strings.HasSuffix(steps, "SEARCH p USING PRIMARY KEY (page_id=?)") {
+	return strings.Join(plan, "; ")
+}
+
+// Verify must read a large book in the order in which it lies on the disk.
+func TestSealedPostingsAreReadPageByPage(t *testing.T) {
+	w := newWorld(t, sqltest.SQLite(t))
+	steps := w.planOf(func(*sqldb.Tx) string { return engine.SealedPostings })
+	if !strings.HasPrefix(steps, "SCAN g; ") || !strings.HasSuffix(steps, "SEARCH p USING PRIMARY KEY (page_id=?)") {
 		t.Errorf("the postings are read like this: %s", steps)
+	}
+}
+
+// Verify must not read all that an account ever got for each hold on it.
+func TestHoldsAreProvedByTheirOwnPostings(t *testing.T) {
+	w := newWorld(t, sqltest.SQLite(t))
+	if steps := w.planOf(engine.ProvedHolds); !strings.Contains(steps, "SEARCH p USING INDEX postings_of_hold (hold_id=?)") || strings.Contains(steps, "SCAN p") {
+		t.Errorf("the postings of holds are read like this: %s", steps)
 	}
 }

@@ -272,15 +272,21 @@ func (v *verifier) readReversals(ctx context.Context) error {
 	})
 }
 
+// provedHolds reads each hold with what was posted and released of it. The postings
+// are found by their hold: by account, an account with many would be read for each hold.
+func provedHolds(tx *sqldb.Tx) string {
+	return `SELECT ` + holdColumns + `,
+			CAST(COALESCE((SELECT SUM(p.amount) FROM postings AS p` + tx.IndexedBy("postings_of_hold") + `
+				JOIN accounts AS d ON d.no = p.debit_no JOIN accounts AS c ON c.no = p.credit_no
+				WHERE p.hold_id = holds.id AND d.id = holds.debit_account_id AND c.id = holds.credit_account_id), 0) AS ` + tx.Int8() + `),
+			COALESCE((SELECT r.amount FROM hold_releases r WHERE r.hold_id = holds.id), 0)
+		FROM holds ORDER BY id`
+}
+
 // readHolds checks holds against the transactions that posted them and the
 // requests that released them, and adds what is still pending to the accounts.
 func (v *verifier) readHolds(ctx context.Context) error {
-	return v.tx.Each(ctx, `SELECT `+holdColumns+`,
-			CAST(COALESCE((SELECT SUM(p.amount) FROM postings AS p
-				JOIN accounts AS d ON d.no = p.debit_no JOIN accounts AS c ON c.no = p.credit_no
-				WHERE p.hold_id = holds.id AND d.id = holds.debit_account_id AND c.id = holds.credit_account_id), 0) AS `+v.tx.Int8()+`),
-			COALESCE((SELECT r.amount FROM hold_releases r WHERE r.hold_id = holds.id), 0)
-		FROM holds ORDER BY id`, nil, func(rows *sqldb.Rows) error {
+	return v.tx.Each(ctx, provedHolds(v.tx), nil, func(rows *sqldb.Rows) error {
 		var h ledger.Hold
 		var posted, released ledger.Amount
 		if err := rows.Scan(&h.ID, &h.Key, &h.Debit, &h.Credit, &h.Amount, &h.Posted, &h.Currency, &h.Status, &h.ExpiresAt,
